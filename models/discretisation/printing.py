@@ -1,0 +1,84 @@
+"""Assignments as code for an engine, as text to read, and as LaTeX."""
+
+from __future__ import annotations
+
+import sympy
+from sympy.printing.latex import LatexPrinter
+from sympy.printing.pycode import PythonCodePrinter
+
+
+class CodePrinter(PythonCodePrinter):
+    """Python expressions over arrays (numpy), tensors (torch), scalars (numba) or Brian2's abstract code."""
+
+    def __init__(self, dialect: str) -> None:
+        super().__init__({"fully_qualified_modules": False, "allow_unknown_functions": True, "order": "none"})
+        self.dialect = dialect
+
+    def _print_Float(self, expr):
+        return repr(float(expr))
+
+    def _print_Rational(self, expr):
+        return f"{expr.p}/{expr.q}"
+
+    def _print_exp(self, expr):
+        return f"exp({self._print(expr.args[0])})"
+
+    def _print_where(self, expr):
+        condition, a, b = (self._print(x) for x in expr.args)
+        match self.dialect:
+            case "numba":
+                return f"(({a}) if {condition} else ({b}))"
+            case "brian":
+                return f"int(not_refractory)*({a}) + int(not not_refractory)*({b})"
+            case "torch" if expr.args[2] == 0:
+                return f"({a})*{condition}"
+        return f"where({condition}, {a}, {b})"
+
+    def _print_relax(self, expr):
+        target, x, decay = (self._print(a) for a in expr.args)
+        if self.dialect == "torch":
+            return f"lerp({target}, {x}, {decay})"
+        wrap = expr.args[0].is_Atom
+        target = target if wrap else f"({target})"
+        return f"({target} + ({x} - {target})*{decay})"
+
+    def _print_Function(self, expr):
+        name = expr.func.__name__
+        return f"{name}({', '.join(self._print(a) for a in expr.args)})"
+
+
+class _Latex(LatexPrinter):
+    def _print_where(self, expr):
+        return rf"\left[{self._print(expr.args[1])}\right]_{{\mathrm{{unless\ refractory}}}}"
+
+    def _print_relax(self, expr):
+        target, x, decay = (self._print(a) for a in expr.args)
+        return rf"{target} + \left({x} - {target}\right) {decay}"
+
+    def _print_exp_dd(self, expr):
+        return rf"\exp\left[{', '.join(self._print(a) for a in expr.args)}\right]"
+
+    def _print_exprel(self, expr):
+        x = self._print(expr.args[0])
+        return rf"\frac{{e^{{{x}}} - 1}}{{{x}}}"
+
+
+def code(expression: sympy.Expr, dialect: str) -> str:
+    """One expression in a dialect: 'numpy', 'torch', 'numba' or 'brian'."""
+    return CodePrinter(dialect).doprint(expression)
+
+
+def latex_lines(assignments) -> str:
+    """An align* block, one row per assignment; x_new is written x(t + Δt)."""
+    printer = _Latex({"mul_symbol": "dot", "order": "none", "symbol_names": {sympy.Symbol("dt", positive=True): r"\Delta t"}})
+    rows = []
+    for name, expression in assignments:
+        left = str(name)
+        left = rf"{_symbol(left[:-4])}(t + \Delta t)" if left.endswith("_new") else _symbol(left)
+        rows.append(rf"{left} &= {printer.doprint(expression)}")
+    body = " \\\\\n".join(rows)
+    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
+
+
+def _symbol(name: str) -> str:
+    return _Latex().doprint(sympy.Symbol(name))

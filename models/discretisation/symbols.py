@@ -1,0 +1,119 @@
+"""The equations of a model as sympy expressions, subexpressions kept by name."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sympy
+
+from spiketwin.models.spec import NeuronSpec
+from spiketwin.models.units import UNITS, identifiers
+
+DT = sympy.Symbol("dt", positive=True)
+NOISE = sympy.Symbol("noise", real=True)  # standard normal, one draw per neuron and step
+ACTIVE = sympy.Symbol("active")
+
+
+class where(sympy.Function):  # noqa: N801 - named as it is printed
+    """where(active, a, b): a unless refractory."""
+
+
+class relax(sympy.Function):  # noqa: N801
+    """relax(x_inf, x, decay) = x_inf + (x - x_inf) decay."""
+
+
+class exp_dd(sympy.Function):  # noqa: N801
+    """Divided difference of exp over its arguments."""
+
+
+class exprel(sympy.Function):  # noqa: N801
+    """(exp(x) - 1)/x, 1 at 0."""
+
+
+_FUNCTIONS = {
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "sqrt": sympy.sqrt,
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "tan": sympy.tan,
+    "sinh": sympy.sinh,
+    "cosh": sympy.cosh,
+    "tanh": sympy.tanh,
+    "arctan": sympy.atan,
+    "abs": sympy.Abs,
+    "exprel": exprel,
+    "clip": sympy.Function("clip"),
+    "minimum": sympy.Function("minimum"),
+    "maximum": sympy.Function("maximum"),
+    "floor": sympy.Function("floor"),
+    "ceil": sympy.Function("ceil"),
+    "expm1": sympy.Function("expm1"),
+    "log1p": sympy.Function("log1p"),
+}
+
+
+def plus(*terms: sympy.Expr) -> sympy.Expr:
+    """A sum that keeps the order in which it is read: x + dt f(x)."""
+    return sympy.Add(*(t for t in terms if t != 0), evaluate=False)
+
+
+def symbol(name: str) -> sympy.Symbol:
+    return DT if name == "dt" else sympy.Symbol(name, real=True)
+
+
+def to_sympy(expression: str) -> sympy.Expr:
+    """An expression in Brian2 syntax as sympy; unit names become their SI factor."""
+    names = {n: symbol(n) for n in identifiers(expression)}
+    factors = {n: sympy.Float(f) if f != 1 else sympy.Integer(1) for n, (f, _) in UNITS.items()}
+    code = compile(expression.strip(), f"<{expression}>", "eval")
+    return sympy.sympify(eval(code, {"__builtins__": {}}, {**factors, **_FUNCTIONS, **names}))  # noqa: S307 - validated by NeuronSpec
+
+
+class System:
+    """Right-hand sides of a model. States, drives and parameters are symbols.
+
+    rates: state symbol -> expression in which subexpressions appear by name.
+    subexpressions: symbol -> expression, in an order in which each needs only earlier ones.
+    noise: state symbol -> coefficient of the white noise xi (0 where there is none).
+    """
+
+    def __init__(self, spec: NeuronSpec) -> None:
+        self.spec = spec
+        self.states = [symbol(s) for s in spec.states]
+        self.gated = {symbol(s) for s in spec.gated}
+        self.drives = [symbol(d) for d in spec.drives]
+        self.parameters = {symbol(p) for p in spec.parameters}
+        self.subexpressions = self._ordered({symbol(n): to_sympy(e) for n, e in spec.subexpressions.items()})
+        xi = symbol("xi")
+        full = {symbol(n): to_sympy(e) for n, e in spec.rates.items()}
+        self.noise = {x: sympy.diff(f, xi) for x, f in full.items()}
+        self.rates = {x: f.subs(xi, 0) if f.has(xi) else f for x, f in full.items()}
+
+    @staticmethod
+    def _ordered(pending: dict) -> dict:
+        ordered: dict = {}
+        pending = dict(pending)
+        while pending:
+            ready = [n for n, e in pending.items() if not e.free_symbols & pending.keys()]
+            if not ready:
+                raise ValueError(f"subexpressions {', '.join(map(str, pending))} depend on each other in a circle")
+            for name in ready:
+                ordered[name] = pending.pop(name)
+        return ordered
+
+    def substituted(self, expression: sympy.Expr, only_with: set | None = None) -> sympy.Expr:
+        """`expression` with subexpressions written out: all, or those that depend on a symbol of `only_with`."""
+        for name, value in reversed(self.subexpressions.items()):
+            if expression.has(name) and (only_with is None or self.substituted(value).free_symbols & only_with):
+                expression = expression.subs(name, value)
+        return expression
+
+    def is_constant(self, expression: sympy.Expr) -> bool:
+        """Whether the value never changes during a run: parameters, numbers and dt only."""
+        return not expression.free_symbols - self.parameters - {DT}
+
+
+@lru_cache(maxsize=256)
+def system(spec: NeuronSpec) -> System:
+    return System(spec)

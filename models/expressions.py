@@ -1,0 +1,33 @@
+"""Numerical value of an expression in Brian2 syntax, in SI, with numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+
+from spiketwin.models.units import UNITS, identifiers
+
+
+@lru_cache(maxsize=None)
+def _compiled(expression: str):
+    return compile(expression.strip(), f"<{expression}>", "eval")
+
+
+def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapping[str, str] = {}):  # noqa: B006 - never written
+    """Value of `expression`; names come from `values` (SI), else from `subexpressions`, units and numpy."""
+    from scipy.special import exprel
+
+    namespace = {name: factor for name, (factor, _) in UNITS.items()}
+    namespace |= {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "abs": np.abs, "clip": np.clip, "exprel": exprel}
+    namespace |= values
+
+    def resolve(text: str) -> None:
+        for name in identifiers(text):
+            if name not in namespace and name in subexpressions:
+                resolve(subexpressions[name])
+                namespace[name] = eval(_compiled(subexpressions[name]), {"__builtins__": {}}, namespace)  # noqa: S307 - validated by NeuronSpec
+
+    resolve(expression)
+    return eval(_compiled(expression), {"__builtins__": {}}, namespace)  # noqa: S307 - validated by NeuronSpec
