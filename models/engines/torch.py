@@ -1,0 +1,336 @@
+"""A network as a torch module: batched, differentiable, on CPU or GPU; and the torch engine that runs it.
+
+Populations that feed each other in a circle form a group and advance together, step by step. Groups follow one
+another: all steps of the first, then one product for its projections to the next over all steps, and so on. The
+result is that of advancing everything together, because a spike never acts on the past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spiketwin.models.engines.base import Inputs, prepare, require_finite, require_supported, scheme_reasons
+from spiketwin.models.engines.torch_population import PopulationModule, Recurrent, RunningPopulation, Setting
+from spiketwin.models.engines.torch_projections import arrivals, convolution_reason, module_of
+from spiketwin.models.network import Network, PoissonSource
+from spiketwin.models.recording import Record, Recording
+from spiketwin.models.semantics import REFERENCE
+from spiketwin.models.spec import unknown
+from spiketwin.models.spikes import Spikes
+from spiketwin.models.units import unit
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """What a forward pass gives. spikes: population -> [T, B, N].  states: population -> state -> [T, B, N] in SI, at
+    the start of each step.  final: population -> state -> [B, N] in SI, after the last step."""
+
+    spikes: Mapping[str, Tensor]
+    states: Mapping[str, Mapping[str, Tensor]]
+    final: Mapping[str, Mapping[str, Tensor]]
+
+
+class TorchNetwork(nn.Module):
+    """A network with the step of `scheme` derived from its equations, as a torch module.
+
+    State dict: 'projections.NAME.weight' in the projection's unit, 'populations.NAME.PARAMETER'.
+    dt_ms: time step.  surrogate: spike function with a gradient, e.g. rules.surrogate.fast_sigmoid(); None: spikes
+    pass no gradient.  detach_reset: whether the reset passes no gradient.
+    trainable_parameters: population -> names of neuron parameters to train. They are nn.Parameters in their declared
+    unit; each forward pass first puts those outside their bounds back on the nearest allowed value.
+    order: events of a step, as in models.semantics; 'receive' first means that an input acts in its own step.
+
+    Constants such as decays are computed from the parameters once per forward pass, so .double(), .to(device) and
+    load_state_dict act on them, and gradients reach tau_mem.
+    Raises SchemeError when the scheme cannot integrate a population.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        dt_ms: float,
+        scheme: str = "exact",
+        surrogate: Callable[..., Tensor] | None = None,
+        dtype: torch.dtype = torch.float32,
+        detach_reset: bool = True,
+        trainable_parameters: Mapping[str, tuple[str, ...]] | None = None,
+        order: tuple[str, ...] = REFERENCE.order,
+    ) -> None:
+        super().__init__()
+        if not np.isfinite(dt_ms) or dt_ms <= 0:
+            raise ValueError(f"dt_ms = {dt_ms} must be positive and finite")
+        if strange := [event for event in order if event not in REFERENCE.order]:
+            raise ValueError(f"the torch engine has no event '{strange[0]}'; order the events {', '.join(REFERENCE.order)}")
+        trainable = dict(trainable_parameters or {})
+        names = [p.name for p in network.populations]
+        if strange := [name for name in trainable if name not in names]:
+            raise ValueError(unknown(strange[0], "population", "trainable_parameters", names))
+        self.network, self.dt_ms, self.scheme = network, dt_ms, scheme
+        self.surrogate, self.detach_reset, self.order = surrogate, detach_reset, tuple(order)
+        self.populations = nn.ModuleDict({p.name: PopulationModule(p, trainable.get(p.name, ()), dtype) for p in network.populations})
+        self.projections = nn.ModuleDict({p.name: module_of(p, dt_ms, dtype) for p in network.projections})
+        self.groups = groups(network)
+        # follows .to() and .double(), and so tells the dtype and device of the module
+        self.register_buffer("like", torch.zeros((), dtype=dtype), persistent=False)
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor | Spikes] | None = None,
+        *,
+        record: Record | None = None,
+        steps: int | None = None,
+        trials: int | None = None,
+        noise: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Activity:
+        """Run all steps.
+
+        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N].
+        steps, trials: T and B where no input has them.  record: population -> states to return.
+        noise: 'population.xi' (standard normal) or 'population.rand' (uniform) -> [T, B, N]; what is missing is drawn
+        from `generator`, as are the spikes of Poisson sources.
+        Raises ValueError for a missing, misshapen or NaN input.
+        """
+        given = dict(inputs or {})
+        T, B = self._extent(given, steps, trials)
+        record = self._checked_record(record)
+        spikes: dict[str, Tensor | Spikes] = {s.name: self._source(s, given.pop(s.name, None), T, B, generator) for s in self.network.sources}
+        drives = {p.name: {d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size) for d in p.neuron.drives if f"{p.name}.{d}" in given}
+                  for p in self.network.populations}
+        if given:
+            known = [*spikes, *(f"{p.name}.{d}" for p in self.network.populations for d in p.neuron.drives)]
+            raise ValueError(unknown(next(iter(given)), "input", "network", known))
+        noise = self._noise(dict(noise or {}), T, B, generator)
+
+        setting = Setting(self.scheme, self.dt_ms * 1e-3, T, B, self.surrogate, self.detach_reset)
+        done: dict[str, RunningPopulation] = {}
+        for index, group in enumerate(self.groups):
+            running = {}
+            for name in group:
+                self.populations[name].project_()
+                running[name] = RunningPopulation(
+                    self.populations[name], setting, record.get(name, ()), self._arrivals(name, group, spikes), drives[name], noise[name]
+                )
+            for projection in self.network.projections:
+                if projection.source in running and projection.target in running:
+                    module = self.projections[projection.name]
+                    link = Recurrent(running[projection.source], projection.receptor, module.delays, module.transmit_stacked())
+                    running[projection.target].recurrent.append(link)
+            self._advance(tuple(running.values()), T, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
+            spikes |= {name: population.all_spikes() for name, population in running.items()}
+            done |= running
+        return Activity(
+            {p.name: spikes[p.name] for p in self.network.populations},
+            {name: done[name].all_states() for name in record},
+            {p.name: done[p.name].final() for p in self.network.populations},
+        )
+
+    def _advance(self, group: tuple[RunningPopulation, ...], steps: int, progress: Callable[[float], None] | None) -> None:
+        """The schedule: at each step each event in order, each for all populations of the group."""
+        for n in range(steps):
+            for population in group:
+                population.note(n)
+            for event in self.order:
+                for population in group:
+                    getattr(population, event)(n)
+            if progress and (n + 1) % 100 == 0:
+                progress((n + 1) / steps)
+
+    def _arrivals(self, target: str, group: tuple[str, ...], spikes: Mapping[str, Tensor | Spikes]) -> dict[str, Tensor]:
+        """Receptor -> increments [T, B, N] from sources and from groups that have run."""
+        total: dict[str, Tensor] = {}
+        for projection in self.network.projections:
+            if projection.target == target and projection.source not in group:
+                module = self.projections[projection.name]
+                part = arrivals(module, spikes[projection.source])
+                # one sum finds a NaN of the weights as well as one of the input
+                if not torch.isfinite(part.detach().sum()):
+                    culprit = f"spikes of '{projection.source}'" if torch.isfinite(module.weight).all() else f"weights of '{projection.name}'"
+                    raise ValueError(f"{culprit} hold NaN or infinite values; repair them first (a learning rate too high can be the cause)")
+                total[projection.receptor] = total[projection.receptor] + part if projection.receptor in total else part
+        return total
+
+    # -- inputs -----------------------------------------------------------------------------------------
+
+    def _extent(self, given: Mapping[str, Tensor | Spikes], steps: int | None, trials: int | None) -> tuple[int, int]:
+        for key, value in given.items():
+            if not isinstance(value, Tensor | Spikes):
+                raise TypeError(f"input '{key}' is a {type(value).__name__}; give a torch tensor (torch.as_tensor), or Spikes")
+            shape = tuple(value.shape)
+            if not shape:
+                raise ValueError(f"input '{key}' is one number; give [T], [T, N] or [T, B, N]")
+            if steps not in (None, shape[0]):
+                raise ValueError(f"input '{key}' has {shape[0]} steps, but another input or `steps` says {steps}; make them equal")
+            steps = shape[0]
+            if len(shape) == 3 and shape[1] != 1:
+                if trials not in (None, shape[1]):
+                    raise ValueError(f"input '{key}' has {shape[1]} trials, but another input or `trials` says {trials}; make them equal")
+                trials = shape[1]
+        if not steps:
+            raise ValueError("the run has no steps: give an input that lasts, or steps=…")
+        return steps, trials or 1
+
+    def _checked_record(self, record: Record | None) -> dict[str, tuple[str, ...]]:
+        for name, states in (record or {}).items():
+            known = self.network.population(name).neuron.states
+            if strange := [s for s in states if s not in known]:
+                raise ValueError(unknown(strange[0], "state to record", name, known))
+        return {name: tuple(states) for name, states in (record or {}).items()}
+
+    def _source(self, source, given, T: int, B: int, generator) -> Tensor | Spikes:
+        name, shape = source.name, (T, B, source.size)
+        if given is None and isinstance(source, PoissonSource):
+            probability = -torch.expm1(-torch.as_tensor(source.rate_hz, dtype=torch.float64) * self.dt_ms * 1e-3)
+            draws = torch.rand(shape, generator=generator, device=self.like.device, dtype=self.like.dtype)
+            return (draws < probability.to(draws)).to(draws.dtype)
+        if given is None:
+            raise ValueError(f"no spikes given for source '{name}'; pass inputs={{'{name}': …}}, Spikes or a tensor [T, B, N] = {shape}")
+        if tuple(given.shape) != shape:
+            raise ValueError(f"spikes of '{name}' have shape {tuple(given.shape)}, but [T, B, N] is {shape}")
+        if isinstance(given, Spikes):
+            if not np.isclose(given.dt_ms, self.dt_ms, rtol=1e-9):
+                raise ValueError(f"spikes of '{name}' are on a grid of {given.dt_ms} ms, but the module has dt_ms = {self.dt_ms}; use Spikes.refined or re-encode")
+            return given
+        return self._fits(f"spikes of '{name}'", given)
+
+    def _drive(self, key: str, given: Tensor | Spikes, T: int, B: int, size: int) -> Tensor:
+        if isinstance(given, Spikes):
+            raise TypeError(f"input '{key}' is an analogue drive, but Spikes were given; pass a tensor in SI")
+        shaped = {1: lambda a: a[:, None, None], 2: lambda a: a[:, None, :]}.get(given.ndim, lambda a: a)(given)
+        if shaped.ndim != 3 or any(have not in (1, want) for have, want in zip(shaped.shape, (T, B, size), strict=True)):
+            raise ValueError(f"input '{key}' has shape {tuple(given.shape)}; give [T], [T, N] or [T, B, N] with T, B, N = {T}, {B}, {size}")
+        if not torch.isfinite(shaped.detach().sum()):
+            raise ValueError(f"input '{key}' holds NaN or infinite values; repair them first")
+        return self._fits(f"input '{key}'", shaped)
+
+    def _fits(self, what: str, tensor: Tensor) -> Tensor:
+        if tensor.device != self.like.device:
+            raise ValueError(f"{what} is on {tensor.device}, the module on {self.like.device}; move one with .to()")
+        if tensor.is_floating_point() and tensor.dtype != self.like.dtype:
+            raise TypeError(f"{what} is {tensor.dtype}, the module {self.like.dtype}; convert it with .to({self.like.dtype}), or the module with .double() or .float()")
+        if tensor.is_complex():
+            raise TypeError(f"{what} is complex; give real values")
+        return tensor.to(self.like.dtype)
+
+    def _noise(self, given: dict[str, Tensor], T: int, B: int, generator) -> dict[str, dict[str, Tensor]]:
+        """Population -> {'noise' or 'uniform': [T, B, N]} for those that need it."""
+        made: dict[str, dict[str, Tensor]] = {}
+        for p in self.network.populations:
+            made[p.name] = {}
+            kinds = (("xi", "noise", torch.randn, p.neuron.is_noisy), ("rand", "uniform", torch.rand, p.neuron.has_random_threshold))
+            for kind, name, draw, needed in kinds:
+                if not needed:
+                    continue
+                key, shape = f"{p.name}.{kind}", (T, B, p.size)
+                if key not in given:
+                    made[p.name][name] = draw(shape, generator=generator, device=self.like.device, dtype=self.like.dtype)
+                    continue
+                tensor = given.pop(key)
+                if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
+                    raise ValueError(f"noise '{key}' must be finite and of shape [T, B, N] = {shape}, got {tuple(tensor.shape)}")
+                made[p.name][name] = self._fits(f"noise '{key}'", tensor)
+        if given:
+            raise ValueError(unknown(next(iter(given)), "noise", "network", [f"{p}.{n}" for p, names in made.items() for n in names]))
+        return made
+
+    # -- back to a network ---------------------------------------------------------------------------------
+
+    def to_network(self) -> Network:
+        """The network with the module's present weights and parameters, for any engine."""
+        projections = tuple(replace(p, weights=self.projections[p.name].weights()) for p in self.network.projections)
+        return replace(self.network, populations=tuple(self._population(p) for p in self.network.populations), projections=projections)
+
+    def _population(self, population):
+        module = self.populations[population.name]
+        values = {n: v.detach().double().cpu().numpy() / unit(population.neuron.parameters[n].unit)[0] for n, v in module.values().items() if n in population.neuron.parameters}
+        return replace(population, parameters=values)
+
+    def extra_repr(self) -> str:
+        return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"
+
+
+def groups(network: Network) -> tuple[tuple[str, ...], ...]:
+    """Populations that reach each other, as groups in an order in which spikes only flow forward."""
+    names = [p.name for p in network.populations]
+    reaches = np.eye(len(names), dtype=bool)
+    for p in network.projections:
+        if p.source in names:
+            reaches[names.index(p.source), names.index(p.target)] = True
+    for _ in names:
+        reaches = reaches | (reaches @ reaches)
+    mutual = reaches & reaches.T
+    # a population further down has strictly more ancestors; members of a group have the same ones
+    found = {tuple(np.flatnonzero(row)): int(reaches[:, i].sum()) for i, row in enumerate(mutual)}
+    return tuple(tuple(names[i] for i in members) for members in sorted(found, key=lambda members: (found[members], members)))
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """The torch module behind the engines' protocol: no gradients, float64 for cross-checks."""
+
+    dtype: torch.dtype = torch.float64
+    device: str = "cpu"
+    name: str = "torch"
+
+    def unsupported(self, network: Network, scheme: str) -> list[str]:
+        return [*scheme_reasons(network, scheme), *(r for p in network.projections if (r := convolution_reason(p)))]
+
+    def run(
+        self,
+        network: Network,
+        inputs: Inputs | None = None,
+        *,
+        dt_ms: float,
+        scheme: str = "exact",
+        duration_ms: float | None = None,
+        trials: int = 1,
+        record: Record | None = None,
+        noise: Mapping[str, np.ndarray] | None = None,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> Recording:
+        require_supported(self, network, scheme)
+        run = prepare(
+            network, inputs, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms, trials=trials, record=record, noise=noise, seed=seed
+        )
+        module = TorchNetwork(network, dt_ms=dt_ms, scheme=scheme, dtype=self.dtype).to(self.device)
+        varying = {f"{p}.{d}": self._tensor(a) for p, drives in run.drives.items() for d, a in drives.items() if np.ndim(a) == 3}
+        with torch.no_grad():
+            activity = module(
+                {**run.spikes, **varying},
+                record=run.record,
+                steps=run.steps,
+                trials=run.trials,
+                noise={key: self._tensor(a) for key, a in run.noise.items()},
+                progress=progress,
+            )
+        final = {p: {s: v.cpu().numpy() for s, v in states.items()} for p, states in activity.final.items()}
+        for population in network.populations:
+            require_finite(population, final[population.name], scheme, dt_ms)
+        return Recording(
+            engine=self.name,
+            scheme=scheme,
+            dt_ms=dt_ms,
+            spikes={p: _events(s, dt_ms) for p, s in activity.spikes.items()},
+            states={p: {s: v.cpu().numpy() for s, v in states.items()} for p, states in activity.states.items()},
+            final=final,
+            seed=seed,
+        )
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+
+def _events(spikes: Tensor, dt_ms: float) -> Spikes:
+    step, batch, neuron = spikes.nonzero(as_tuple=True)
+    return Spikes(step.cpu().numpy(), batch.cpu().numpy(), neuron.cpu().numpy(), tuple(spikes.shape), dt_ms)
+
+
+ENGINE = TorchEngine()

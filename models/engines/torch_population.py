@@ -1,0 +1,295 @@
+"""A population as a torch module (its parameters), and the same during a run (its states)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from spiketwin.models.discretisation import Step, derive, margin
+from spiketwin.models.discretisation.conditions import written_out
+from spiketwin.models.discretisation.functions import torch_functions
+from spiketwin.models.engines.torch_projections import Transmit
+from spiketwin.models.network import Population
+from spiketwin.models.spec import NeuronSpec, SpecError, _interval, unknown
+from spiketwin.models.spikes import timestep
+from spiketwin.models.units import BASE, DIMENSIONLESS, UNITS, dimension_of, unit
+
+MILLIVOLT = 1e-3
+
+
+class PopulationModule(nn.Module):
+    """Parameters, constant drives and given initial states of one population, under their own names.
+
+    Buffers are in SI. A trainable parameter is an nn.Parameter in its declared unit (20 for 20 ms), so that
+    one learning rate suits all, and is kept within its declared bounds by `project_`.
+    """
+
+    def __init__(self, population: Population, trainable: tuple[str, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        spec = population.neuron
+        self.population, self.trainable = population, tuple(trainable)
+        for name in trainable:
+            if name not in spec.parameters:
+                raise SpecError(unknown(name, "parameter", spec.name, spec.parameters))
+            if name == spec.refractory:
+                raise ValueError(f"'{name}' of '{population.name}' acts as a whole number of steps and has no gradient; leave it out of trainable_parameters")
+        given = {n: v for n, v in population.drive_values().items()}
+        given |= {n: v for n, v in population.initial_values().items() if n in population.initial}
+        for name, value in population.parameter_values().items():
+            if name in trainable:
+                declared = torch.tensor(value / unit(spec.parameters[name].unit)[0], dtype=dtype)
+                self.register_parameter(name, nn.Parameter(declared))
+            else:
+                given[name] = value
+        for name, value in given.items():
+            self.register_buffer(name, torch.tensor(value, dtype=dtype))
+        self.limits = {name: _closed_interval(population, name) for name in trainable}
+
+    def values(self) -> dict[str, Tensor]:
+        """Parameters, constant drives and given initial states in SI."""
+        spec = self.population.neuron
+        names = [*spec.parameters, *spec.drives, *self.population.initial]
+        return {n: getattr(self, n) * unit(spec.parameters[n].unit)[0] if n in self.trainable else getattr(self, n) for n in names}
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Put trainable parameters that an optimiser moved out of their bounds back on the nearest allowed value."""
+        for name, (low, high) in self.limits.items():
+            parameter = getattr(self, name)
+            inside = parameter.clamp(low, high)
+            if not torch.equal(inside, parameter):
+                parameter.copy_(inside)
+
+    def extra_repr(self) -> str:
+        trained = f", trains {', '.join(self.trainable)}" if self.trainable else ""
+        return f"{self.population.size} × {self.population.neuron.name}{trained}"
+
+
+def _closed_interval(population: Population, name: str) -> tuple[float, float]:
+    """Bounds of a trainable parameter in its unit. An open end is kept away from by 1e-3 of the least distance at the start."""
+    parameter = population.neuron.parameters[name]
+    low, high, closed_low, closed_high = _interval(parameter.bounds)
+    start = population.parameter_values()[name] / unit(parameter.unit)[0]
+    low = low if closed_low or low == float("-inf") else low + 1e-3 * float((start - low).min())
+    high = high if closed_high or high == float("inf") else high - 1e-3 * float((high - start).min())
+    return low, high
+
+
+@lru_cache(maxsize=512)
+def _advance(step: Step) -> Callable[..., tuple[Tensor, ...]]:
+    return step.function("torch")
+
+
+class _Elementwise(ast.NodeTransformer):
+    """and, or, not -> &, |, ~, which tensors understand."""
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        operator = ast.BitAnd() if isinstance(node.op, ast.And) else ast.BitOr()
+        first, *others = (self.visit(v) for v in node.values)
+        for other in others:
+            first = ast.BinOp(first, operator, other)
+        return first
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        operator = ast.Invert() if isinstance(node.op, ast.Not) else node.op
+        return ast.UnaryOp(operator, self.visit(node.operand))
+
+
+@lru_cache(maxsize=2048)
+def _compiled(expression: str, spec: NeuronSpec):
+    tree = ast.parse(written_out(expression.strip(), spec.subexpressions), mode="eval")
+    return compile(ast.fix_missing_locations(_Elementwise().visit(tree)), f"<{spec.name}: {expression}>", "eval")
+
+
+@lru_cache(maxsize=256)
+def _without_gate(spec: NeuronSpec) -> NeuronSpec:
+    """The model of a neuron that is never refractory while it is integrated."""
+    return replace(spec, refractory="", equations=spec.equations.replace("(unless refractory)", ""))
+
+
+@dataclass(eq=False)
+class Recurrent:
+    """A projection inside a group: past spikes of `source`, `delays` steps old, become increments of `receptor`."""
+
+    source: RunningPopulation
+    receptor: str
+    delays: tuple[int, ...]
+    transmit: Transmit
+
+    def increments(self) -> Tensor | None:
+        """[B, N_post] from the newest spikes back; None while all of them lie before the start."""
+        past = [self.source.spikes[-1 - d] if d < len(self.source.spikes) else None for d in self.delays]
+        if all(s is None for s in past):
+            return None
+        silence = torch.zeros_like(self.source.spikes[0])
+        return self.transmit(torch.cat([silence if s is None else s for s in past], dim=1) if len(past) > 1 else past[0])
+
+
+@dataclass(eq=False)
+class Setting:
+    """What all populations of a run share."""
+
+    scheme: str
+    dt_s: float
+    steps: int
+    trials: int
+    surrogate: Callable[..., Tensor] | None
+    detach_reset: bool
+
+
+class RunningPopulation:
+    """One population during a forward pass. Each event of the schedule is a method.
+
+    arrivals: receptor -> increments [T, B, N] known beforehand. drives: name -> [T], [T, 1 or B, 1 or N].
+    noise: 'noise' or 'uniform' -> [T, B, N].
+    """
+
+    def __init__(self, module: PopulationModule, setting: Setting, record: tuple[str, ...], arrivals: Mapping[str, Tensor],
+                 drives: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> None:
+        self.spec, self.setting = module.population.neuron, setting
+        self.spikes: list[Tensor] = []
+        self.recorded: dict[str, list[Tensor]] = {name: [] for name in record}
+        self.recurrent: list[Recurrent] = []
+        # unbind, not indexing: the gradient of T views is one stack
+        self.arrivals = {name: a.unbind(0) for name, a in arrivals.items()}
+        self.varying = {name: a.unbind(0) for name, a in {**drives, **noise}.items()}
+
+        values = module.values()
+        self.globals = {"__builtins__": {}, **_namespace()}
+        self.values = self._initial(values, (setting.trials, module.population.size))
+        self._start_refractoriness(values, module.population.size)
+        step = derive(self.spec if self.is_clamped else _without_gate(self.spec) if self.spec.refractory else self.spec, setting.scheme)
+        self.values |= step.constant_values(values, setting.dt_s, backend="torch") | {"dt": setting.dt_s}
+        self.advance, self.arguments = _advance(step), step.arguments
+        self.spiked: Tensor | None = None
+        if self.spec.threshold:
+            self.margin, self.is_strict = margin(self.spec)
+            self.spike_scale = self._spike_scale()
+
+    def _initial(self, values: dict[str, Tensor], shape: tuple[int, int]) -> dict:
+        values = dict(values)
+        for name in [*self.spec.initial, *self.spec.states]:
+            if name not in values:
+                values[name] = self._evaluate(self.spec.initial.get(name, "0"), values)
+        like = next(v for v in values.values() if torch.is_tensor(v))
+        return values | {n: torch.as_tensor(values[n], dtype=like.dtype, device=like.device).expand(shape) for n in self.spec.states}
+
+    def _evaluate(self, expression: str, values: Mapping | None = None):
+        return eval(_compiled(expression, self.spec), self.globals, self.values if values is None else values)  # noqa: S307 - validated by NeuronSpec
+
+    def _spike_scale(self) -> Tensor | float:
+        """The ruler of the surrogate, evaluated once; without a spike_scale 1 mV for a voltage, else 1 SI unit."""
+        known = {n: self.spec.dimension(n) for n in [*self.spec.parameters, *(e.name for e in self.spec.lines)]}
+        dimension = dimension_of(self.margin, {**known, "uniform": DIMENSIONLESS})
+        if self.spec.spike_scale and dimension_of(self.spec.spike_scale, known) == dimension:
+            return torch.as_tensor(self._evaluate(self.spec.spike_scale)).detach()
+        return MILLIVOLT if dimension == BASE["volt"] else 1.0
+
+    def _start_refractoriness(self, values: Mapping[str, Tensor], size: int) -> None:
+        """active: neurons that integrate and may spike; None where a period of at most one step never holds any."""
+        kind, shape = self.spec.refractory_kind, (self.setting.trials, size)
+        device = next(iter(self.values.values())).device
+        self.active: Tensor | None = None
+        self.is_clamped = kind == "condition"
+        if kind == "time":
+            # Brian2 counts the spike's own step: active again tau_ref/dt steps after the spike's label
+            hold = torch.as_tensor(timestep(values[self.spec.refractory].detach().double().cpu().numpy(), self.setting.dt_s))
+            self.is_clamped = bool((hold > 1).any())
+            self.hold = hold.to(device)
+            self.last_spike = torch.full(shape, -(2**62), dtype=torch.int64, device=device)
+        if self.is_clamped:
+            self.active = torch.ones(shape, dtype=torch.bool, device=device)
+
+    # -- the events of a step ------------------------------------------------------------------------
+
+    def note(self, n: int) -> None:
+        """Keep the states at the start of step n."""
+        for name, rows in self.recorded.items():
+            rows.append(self.values[name])
+
+    def count_down(self, n: int) -> None:
+        if not self.is_clamped:
+            return
+        if self.spec.refractory_kind == "time":
+            self.active = n - self.last_spike >= self.hold
+        else:
+            self.active = self.active | ~self._evaluate(self.spec.refractory)
+
+    def integrate(self, n: int) -> None:
+        for name, rows in self.varying.items():
+            self.values[name] = rows[n]
+        if self.is_clamped:
+            self.values["active"] = self.active
+        new = self.advance(*[self.values[name] for name in self.arguments])
+        self.values.update(zip(self.spec.states, new, strict=True))
+
+    def threshold(self, n: int) -> None:
+        if not self.spec.threshold:
+            return
+        distance = self._evaluate(self.margin)
+        over = distance > 0 if self.is_strict else distance >= 0
+        if self.setting.surrogate is None:
+            self.spiked = over & self.active if self.is_clamped else over
+            spikes = self.spiked.to(distance.dtype)
+        else:
+            spikes = self.setting.surrogate(distance / self.spike_scale, over)
+            self.spiked = over & self.active if self.is_clamped else over
+            spikes = spikes * self.active if self.is_clamped else spikes
+        self.spikes.append(spikes)
+        if self.is_clamped:
+            self.active = self.active & ~self.spiked
+            if self.spec.refractory_kind == "time":
+                self.last_spike = self.last_spike.masked_fill(self.spiked, n)
+
+    def receive(self, n: int) -> None:
+        for receptor, rows in self.arrivals.items():
+            self._add(receptor, rows[n])
+        for projection in self.recurrent:
+            if (increments := projection.increments()) is not None:
+                self._add(projection.receptor, increments)
+
+    def _add(self, receptor: str, increments: Tensor) -> None:
+        if receptor in self.spec.gated:
+            # a refractory neuron, and one that has just spiked, does not listen
+            deaf = ~self.active if self.is_clamped else self.spiked
+            increments = increments if deaf is None else increments.masked_fill(deaf, 0)
+        self.values[receptor] = self.values[receptor] + increments
+
+    def reset(self, n: int) -> None:
+        if self.spiked is None:
+            return
+        for statement in self.spec.reset_statements:
+            old, new = self.values[statement.target], self._evaluate(statement.expression)
+            if statement.operator != "=":
+                new = old + new if statement.operator == "+=" else old - new
+            if self.setting.detach_reset:
+                self.values[statement.target] = torch.where(self.spiked, new, old)
+            else:
+                # lerp is exact at 0 and 1, and lets the gradient through the spike
+                new = torch.as_tensor(new, dtype=old.dtype, device=old.device)
+                self.values[statement.target] = torch.lerp(old, new.expand_as(old), self.spikes[-1])
+
+    # -- what is left ----------------------------------------------------------------------------------
+
+    def all_spikes(self) -> Tensor:
+        """[T, B, N] of 0 and 1."""
+        if self.spikes:
+            return torch.stack(self.spikes)
+        state = self.values[self.spec.states[0]]
+        return state.new_zeros(()).expand(self.setting.steps, *state.shape)
+
+    def all_states(self) -> dict[str, Tensor]:
+        return {name: torch.stack(rows) for name, rows in self.recorded.items()}
+
+    def final(self) -> dict[str, Tensor]:
+        return {name: self.values[name] for name in self.spec.states}
+
+
+@lru_cache(maxsize=1)
+def _namespace() -> dict:
+    return {**{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}

@@ -1,0 +1,1 @@
+"""How weights change: plasticity and training rules, surrogate gradients, losses, read-outs."""

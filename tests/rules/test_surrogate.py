@@ -1,0 +1,96 @@
+"""A surrogate is a step forward and its declared bump backward, whatever the dtype."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from spiketwin.rules.surrogate import SURROGATES, arctan, fast_sigmoid, gaussian, sigmoid, straight_through, surrogate, triangle
+
+X = torch.tensor([-2.0, -0.3, -1e-7, 0.0, 1e-7, 0.02, 0.5, 3.0], dtype=torch.float64)
+each = pytest.mark.parametrize("name", SURROGATES)
+
+
+def slope(spike, x):
+    x = x.clone().requires_grad_()
+    spike(x).sum().backward()
+    return x.grad
+
+
+@each
+def test_forward_is_the_step_function_and_zero_is_no_spike(name):
+    assert SURROGATES[name]()(X).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+@each
+def test_a_given_decision_is_kept(name):
+    # the engine decides: with '>=' a margin of 0 is a spike
+    assert SURROGATES[name]()(X, X >= 0).tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("spike", "formula"),
+    [
+        (fast_sigmoid(100.0), lambda x: 1 / (100 * abs(x) + 1) ** 2),
+        (sigmoid(5.0), lambda x: 5 / (2 + math.exp(5 * x) + math.exp(-5 * x))),
+        (arctan(3.0), lambda x: 1.5 / (1 + (1.5 * math.pi * x) ** 2)),
+        (gaussian(0.5), lambda x: math.exp(-2 * x * x) / (0.5 * math.sqrt(2 * math.pi))),
+        (triangle(0.5), lambda x: max(0.0, 1 - 2 * abs(x)) * 2),
+        (straight_through(), lambda x: 1.0),
+    ],
+)
+def test_backward_is_the_closed_form(spike, formula):
+    expected = torch.tensor([formula(float(x)) for x in X], dtype=torch.float64)
+    # two orders of evaluation of the same expression: a few ulp
+    torch.testing.assert_close(slope(spike, X), expected, rtol=1e-13, atol=1e-300)
+
+
+def test_fast_sigmoid_by_hand():
+    # scale 100 at x = 0.01: 1/(100·0.01 + 1)² = 1/4
+    assert slope(fast_sigmoid(100.0), torch.tensor([0.01], dtype=torch.float64)).item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "arctan", "gaussian", "triangle"])
+def test_a_normalised_surrogate_is_the_slope_of_a_smooth_step(name):
+    # ∫ h dx = 1: smearing the step moves the spike, it does not scale it. arctan's tails beyond ±500 hold 4/(π² scale · 500) = 4e-4.
+    x = torch.linspace(-500, 500, 2_000_001, dtype=torch.float64)
+    assert torch.trapezoid(slope(SURROGATES[name](), x), x).item() == pytest.approx(1, abs=5e-4)
+
+
+@each
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_and_shape_are_kept(name, dtype):
+    x = torch.randn(4, 3, dtype=dtype, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = SURROGATES[name]()(x)
+    y.sum().backward()
+    assert y.dtype == x.grad.dtype == dtype
+    assert y.shape == x.grad.shape == (4, 3)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "arctan", "gaussian", "fast_sigmoid"])
+def test_the_backward_pass_is_itself_differentiable(name):
+    # away from the kink of |x| at 0 the derivative of the surrogate's slope is that of a smooth function
+    x = torch.tensor([-0.7, -0.1, 0.2, 0.9], dtype=torch.float64, requires_grad=True)
+
+    def gradient(x):
+        return torch.autograd.grad(SURROGATES[name]()(x).sum(), x, create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(gradient, x)
+
+
+def test_a_custom_surrogate_is_its_derivative():
+    spike = surrogate(lambda x: 1 / (1 + x.abs()))
+    assert slope(spike, torch.tensor([-1.0, 3.0])).tolist() == [0.5, 0.25]
+
+
+def test_vmap():
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(torch.vmap(fast_sigmoid())(x), (x > 0).float())
+
+
+@pytest.mark.parametrize("make", [fast_sigmoid, sigmoid, arctan, gaussian, triangle])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan])
+def test_a_width_that_is_not_positive_is_refused(make, value):
+    with pytest.raises(ValueError, match="must be positive"):
+        make(value)
