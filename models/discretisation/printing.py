@@ -23,6 +23,9 @@ class CodePrinter(PythonCodePrinter):
     def _print_exp(self, expr):
         return f"exp({self._print(expr.args[0])})"
 
+    def _print_Exp1(self, expr):
+        return "2.718281828459045"  # exp(1), which sympy writes as `e`
+
     def _print_where(self, expr):
         condition, a, b = (self._print(x) for x in expr.args)
         match self.dialect:
