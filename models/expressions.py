@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from spiketwin.models.units import UNITS, identifiers
+from spiketwin.models.units import FUNCTIONS, UNITS, identifiers
 
 
 @lru_cache(maxsize=None)
@@ -20,7 +20,7 @@ def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapp
     from scipy.special import exprel
 
     namespace = {name: factor for name, (factor, _) in UNITS.items()}
-    namespace |= {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "abs": np.abs, "clip": np.clip, "exprel": exprel}
+    namespace |= {name: getattr(np, name) for name in FUNCTIONS if hasattr(np, name)} | {"exprel": exprel}
     namespace |= values
 
     def resolve(text: str) -> None:

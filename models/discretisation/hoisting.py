@@ -38,7 +38,8 @@ def hoist(assignments, fixed: set):
                 return e.func(constant, *moving)
             if sign not in (1, -1):
                 sign, size = sympy.Integer(1), constant
-            if not size.is_Atom and size.free_symbols:
+            signed_name = e.is_Add and size.as_coeff_Mul()[0] == -1 and size.as_coeff_Mul()[1].is_Symbol
+            if not size.is_Atom and size.free_symbols and not signed_name:
                 size = name_for(size)
             factors = ([sign, size] if sign == -1 else [size]) if fixed_part else []
             first_moves = bool(e.args[0].free_symbols - fixed)

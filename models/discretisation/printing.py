@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import sympy
 from sympy.printing.latex import LatexPrinter
 from sympy.printing.pycode import PythonCodePrinter
@@ -19,6 +21,12 @@ class CodePrinter(PythonCodePrinter):
 
     def _print_Rational(self, expr):
         return f"{expr.p}/{expr.q}"
+
+    def _print_Exp1(self, expr):
+        return repr(math.e)
+
+    def _print_Pi(self, expr):
+        return repr(math.pi)
 
     def _print_exp(self, expr):
         return f"exp({self._print(expr.args[0])})"

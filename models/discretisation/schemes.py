@@ -35,17 +35,18 @@ def exponential_euler(s: System) -> Assignments:
         if slope.has(x):
             raise SchemeError(f"exponential Euler needs '{x}' of '{s.spec.name}' to appear linearly in its own equation; use rk4 or euler")
         offset = f.subs(x, 0)
+        rate = sympy.factor_terms(sympy.expand(-slope))
         needed[x] = f
-        if slope == 0:
+        if rate == 0:
             update = plus(x, DT * offset)
         elif offset == 0:
-            update = x * sympy.exp(slope * DT)
+            update = x * sympy.exp(-rate * DT)
         else:
-            target, decay = symbol(f"{x}_inf"), sympy.exp(slope * DT)
-            if not s.is_constant(slope):
+            target, decay = symbol(f"{x}_inf"), sympy.exp(-rate * DT)
+            if not s.is_constant(rate):
                 temporaries.append((symbol(f"{x}_decay"), decay))
                 decay = symbol(f"{x}_decay")
-            temporaries.append((target, offset * (-1 / slope)))
+            temporaries.append((target, offset / rate))
             update = relax(target, x, decay)
         steps.append((new(x), _gate(s, x, update)))
     return _subexpressions(s, needed) + temporaries + steps

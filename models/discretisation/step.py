@@ -84,6 +84,15 @@ class Step:
 
     def function(self, backend: str) -> Callable:
         """advance(*arguments) -> tuple of new states, in the order of spec.states; arrays broadcast."""
+        if backend not in self._made:
+            self._made[backend] = self._make(backend)
+        return self._made[backend]
+
+    @cached_property
+    def _made(self) -> dict[str, Callable]:
+        return {}
+
+    def _make(self, backend: str) -> Callable:
         namespace = dict(_functions(backend))
         exec(compile(self.source(backend), f"<{self.spec.name} {self.scheme} {backend}>", "exec"), namespace)  # noqa: S102 - printed by us
         return namespace["advance"]
