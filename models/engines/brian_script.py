@@ -1,0 +1,373 @@
+"""A network written out as a Brian2 script that needs brian2 and numpy alone.
+
+The engine executes the same text, so that what a person reads is what ran. Large arrays go to a
+companion .npz; trials are replicas side by side: neuron n of trial b is neuron b·N + n of its group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from textwrap import dedent, indent
+
+import brian2
+import numpy as np
+
+from spiketwin.models.engines.base import Run, delay_steps
+from spiketwin.models.network import Population, Projection
+from spiketwin.models.units import BASE, DIMENSIONLESS, Dimension
+
+INLINE = 60  # longer arrays go to the .npz
+
+
+@dataclass(frozen=True)
+class Method:
+    """How Brian2 integrates a population: the name of its own scheme, or the source of a function, and why."""
+
+    name: str = ""
+    body: str = ""
+    note: str = ""
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    formulas: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Script:
+    """text: the Python source.  arrays: what its companion .npz holds."""
+
+    text: str
+    arrays: Mapping[str, np.ndarray]
+
+
+def compose(run: Run, methods: Mapping[str, Method], *, trials_at_once: int, target: str) -> Script:
+    """The script of a run. methods: population -> Method.  target: Brian2's code generation, 'numpy' or 'cython'."""
+    return _Writer(run, methods, trials_at_once, target).script()
+
+
+# -- units -----------------------------------------------------------------------------------------
+
+
+def brian_unit(dimension: Dimension) -> str:
+    """SI unit as Brian2's equations take it: 'volt', 'amp*metre**-2', '1'."""
+    for name, known in BASE.items():
+        if known == dimension:
+            return name
+    names = ("metre", "kilogram", "second", "amp")
+    return "*".join(n if e == 1 else f"{n}**{e}" for n, e in zip(names, dimension, strict=True) if e)
+
+
+def with_unit(values: np.ndarray, unit: str, dimension: Dimension) -> tuple[np.ndarray, str]:
+    """SI values as numbers and the unit that multiplies them, such that the product is the same float; SI if no such numbers are found."""
+    if dimension == DIMENSIONLESS and unit in ("", "1"):
+        return values, ""
+    if unit:
+        text = unit if re.fullmatch(r"\w+", unit) else f"({unit.replace('^', '**')})"
+        try:
+            factor = float(eval(text, {"__builtins__": {}}, vars(brian2)))  # noqa: S307 - a unit, checked by the declaration
+        except NameError:
+            factor = 0.0
+        if factor:
+            numbers = values / factor
+            for candidate in (np.vectorize(lambda x: float(f"{x:.12g}"), otypes=[float])(numbers), numbers):
+                if np.array_equal(candidate * factor, values):
+                    return candidate, text
+    base = brian_unit(dimension)
+    return values, "" if base == "1" else base if re.fullmatch(r"\w+", base) else f"({base})"
+
+
+def identifier(name: str, taken: set[str]) -> str:
+    """`name` as a Python and Brian2 name, different from those taken."""
+    text = re.sub(r"\W", "_", name)
+    text = text if text[:1].isalpha() else f"n{text}"
+    while text in taken:
+        text += "_"
+    taken.add(text)
+    return text
+
+
+# -- a population as Brian2 sees it ----------------------------------------------------------------
+
+
+def shared_parameters(population: Population) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Parameters in SI: those with one value for all neurons, and those that differ, [size]."""
+    values = population.parameter_values()
+    own = {n: v for n, v in values.items() if v.ndim and np.ptp(v) > 0}
+    return {n: float(v.flat[0]) for n, v in values.items() if n not in own}, own
+
+
+def equations_of(population: Population) -> list[str]:
+    """The model's equations as declared, and a line for each parameter that differs between neurons."""
+    lines = [line.strip() for line in population.neuron.equations.splitlines() if line.strip()]
+    return lines + [f"{n} : {brian_unit(population.neuron.dimension(n))} (constant)" for n in shared_parameters(population)[1]]
+
+
+# -- the writer ------------------------------------------------------------------------------------
+
+HELPERS = '''
+def replicated(pre, n_pre, post, n_post, trials):
+    """Synapses of one network copied for each trial: source and target indices, and which synapse each is a copy of."""
+    trial = np.arange(trials)[:, None]
+    return (pre + n_pre*trial).ravel(), (post + n_post*trial).ravel(), np.tile(np.arange(len(pre)), trials)
+
+
+def spikes_of(step, trial, neuron, size, trials):
+    """Steps and indices of the spikes in these trials, and the sorted indices that fire at all."""
+    keep = (trial >= trials.start) & (trial < trials.stop)
+    neurons = size*len(trials)
+    step, index = np.divmod(np.unique(step[keep].astype(np.int64)*neurons + (trial[keep] - trials.start)*size + neuron[keep]), neurons)
+    fires, index = np.unique(index, return_inverse=True)
+    return step, index, fires
+
+
+def fed_by(fires, pre, n_pre, post, n_post):
+    """Synapses of the source neurons that fire (the silent ones change nothing); pre is sorted."""
+    trial, neuron = np.divmod(fires, n_pre)
+    first, last = np.searchsorted(pre, neuron), np.searchsorted(pre, neuron, side='right')
+    count = last - first
+    source = np.repeat(np.arange(len(fires)), count)
+    which = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+    return source, post[which] + n_post*trial[source], which
+
+
+def per_trial(values, trials):
+    """[T, B, N] of all trials -> [T, b*N] of these."""
+    return values[:, trials.start:trials.stop].reshape(len(values), -1)
+'''
+
+
+class _Writer:
+    def __init__(self, run: Run, methods: Mapping[str, Method], trials_at_once: int, target: str) -> None:
+        self.run, self.methods, self.trials_at_once, self.target = run, methods, trials_at_once, target
+        self.arrays: dict[str, np.ndarray] = {}
+        self.head: list[str] = []  # constants and equations, at the top
+        self.body: list[str] = []  # inside simulate()
+        taken: set[str] = set()
+        parts = (*run.network.populations, *run.network.sources, *run.network.projections)
+        self.names = {p.name: identifier(p.name, taken) for p in parts}
+        self.objects: list[str] = []
+
+    def script(self) -> Script:
+        for population in self.run.network.populations:
+            self._population(population)
+        for source in self.run.network.sources:
+            self._source(source.name, source.size)
+        for projection in self.run.network.projections:
+            self._projection(projection)
+        for population in self.run.network.populations:
+            self._monitors(population)
+        # Brian2 needs a positive duration in whole steps; each object has the one clock
+        body = "\n".join(
+            [
+                "clock = Clock(DT)",
+                *self.body,
+                "",
+                f"network = Network({', '.join(self.objects)})",
+                "network.run(STEPS*DT, report=report, report_period=0.5*second, namespace={})",
+                "",
+                *self._results(),
+                "return spikes, states, final",
+            ]
+        )
+        text = "\n".join([self._title(), *self.head, HELPERS, "", "def simulate(trials, arrays, report=None):"])
+        text += '\n    """Spikes, recorded states [T, B, N] and last states [B, N], in SI, of a range of trials."""\n'
+        return Script(text + indent(body, "    ") + self._main(), self.arrays)
+
+    # -- parts of the text --
+
+    def _title(self) -> str:
+        run, network = self.run, self.run.network
+        lines = [f"{s.name}: {s.size} spike trains" for s in network.sources]
+        lines += [f"{p.name}: {p.size} × {p.neuron.name} ({p.neuron.source})" for p in network.populations]
+        lines += [f"{p.source} -> {p.target}.{p.receptor}" for p in network.projections]
+        summary = "\n".join(f"    {line}" for line in lines)
+        return f'''"""A spiking network for Brian2, written by spiketwin; it needs brian2 and numpy alone.
+
+{summary}
+
+Scheme {run.scheme}, {run.steps} steps of {run.dt_ms:g} ms. Trials run side by side: neuron n of trial b has index b*N + n.
+Run it as a program: it prints spike counts and saves step, trial and neuron of every spike in an .npz beside it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from brian2 import *
+from brian2.stateupdaters.base import StateUpdateMethod
+
+DT = {run.dt_ms!r}*ms
+STEPS = {run.steps}
+TRIALS = {run.trials}
+TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
+'''
+
+    def _population(self, p: Population) -> None:
+        name, spec, run = self.names[p.name], p.neuron, self.run
+        method = self.methods[p.name]
+        shared, own = shared_parameters(p)
+        descriptions = {n: q.description for n, q in spec.parameters.items()}
+        constants = [self._constant(p, n, v, descriptions[n]) for n, v in shared.items()]
+        settings, timed = [], []
+        for key, value in own.items():
+            settings.append((key, self._value(f"{p.name}.{key}", value, spec.parameters[key].unit, spec.dimension(key), tile=True)))
+        equations = equations_of(p)
+        for key, value in method.constants.items():
+            if value.ndim and np.ptp(value) > 0:
+                equations.append(f"{key} : 1 (constant)")
+                settings.append((key, self._value(f"{p.name}.{key}", value, "", DIMENSIONLESS, tile=True)))
+            else:
+                constants.append(f"    {key}={float(value.flat[0])!r},  # = {method.formulas[key]}, for the step below")
+
+        extra = []
+        for key, value in run.drives[p.name].items():
+            if value.ndim == 3:
+                per_neuron = value.shape[1:] != (1, 1)
+                stored = np.broadcast_to(value, (run.steps, run.trials, p.size)) if per_neuron else value[:, 0, 0]
+                factor = brian_unit(spec.dimension(key))
+                extra.append(self._timed(f"{p.name}.{key}", f"{key}_values", stored, "" if factor == "1" else f"*{factor}"))
+                timed.append(f"{key} = {key}_values({'t, i' if per_neuron else 't'})")
+            elif value.any():
+                settings.append((key, self._value(f"{p.name}.{key}", value, self._unit(p, key), spec.dimension(key), tile=True)))
+        threshold, method_text = spec.threshold, repr(method.name)
+        if f"{p.name}.rand" in run.noise:
+            threshold = re.sub(r"\brand\(\)", "rand_values(t, i)", threshold)
+            extra.append(self._timed(f"{p.name}.rand", "rand_values", run.noise[f"{p.name}.rand"]))
+        if f"{p.name}.xi" in run.noise:
+            extra.append(self._timed(f"{p.name}.xi", "xi_values", run.noise[f"{p.name}.xi"]))
+
+        newline = "\n"
+        self.head += ["", f"# {p.name}: {p.size} × {spec.name}", f"{name}_equations = '''", *equations, "'''", f"{name}_constants = dict("]
+        self.head += [*constants, ")"]
+        if method.body:
+            method_text = f"{name}_method"
+            self.head += ["", "", f"def {name}_method(equations, variables=None, method_options=None):", indent(dedent(method.body).strip(newline), "    "), ""]
+        options = {"threshold": threshold, "reset": spec.reset.strip() if threshold else "", "refractory": spec.refractory if threshold else ""}
+        given = ", ".join(f"{k}={v!r}" for k, v in options.items() if v)
+        namespace = f"dict({name}_constants, {', '.join(extra)})" if extra else f"{name}_constants"
+        self.body += ["", f"# {p.name}", f"{name}_neurons = NeuronGroup(", f"    {p.size}*len(trials), {name}_equations,"]
+        self.body += [f"    {given},"] if given else []
+        self.body += [f"    method={method_text}, namespace={namespace}, clock=clock, name='{name}')"]
+        for state, value in p.initial_values().items():
+            if value.any():
+                settings.append((state, self._value(f"{p.name}.initial.{state}", value, self._unit(p, state), spec.dimension(state), tile=True)))
+        self.body += [f"{name}_neurons.{key} = {text}" for key, text in settings]
+        # a drive holds its value for the whole step, in every stage of the scheme
+        self.body += [f"{name}_neurons.run_regularly({text!r}, when='before_start')" for text in timed]
+        self.objects.append(f"{name}_neurons")
+
+    def _source(self, name: str, size: int) -> None:
+        key, spikes = self.names[name], self.run.spikes[name]
+        columns = [self._array(f"{name}.{c}", getattr(spikes, c).astype(np.int32)) for c in ("step", "batch", "neuron")]
+        self.body += ["", f"# {name}: a spike labelled n is sent in step n"]
+        self.body += [f"{key}_step, {key}_index, {key}_fires = spikes_of({', '.join(columns)}, {size}, trials)"]
+        self.body += [f"{key}_source = SpikeGeneratorGroup(max(len({key}_fires), 1), {key}_index, {key}_step*DT, sorted=True, clock=clock, name='{key}')"]
+        self.objects.append(f"{key}_source")
+
+    def _projection(self, p: Projection) -> None:
+        key, network = self.names[p.name], self.run.network
+        source, target = self.names[p.source], self.names[p.target]
+        spec = network.population(p.target).neuron
+        pre, post, weight, delay_ms = p.synapses()
+        if not len(pre):
+            return
+        external = p.source not in [q.name for q in network.populations]
+        n_pre, n_post = network.size_of(p.source), network.size_of(p.target)
+        pre_text, post_text = self._array(f"{p.name}.pre", pre.astype(np.int32)), self._array(f"{p.name}.post", post.astype(np.int32))
+        numbers, unit = with_unit(weight, p.unit, spec.dimension(p.receptor))
+        self.body += ["", f"# {p.source} -> {p.receptor} of {p.target}", f"pre, post = {pre_text}, {post_text}"]
+        if external:
+            self.body += [f"i, j, which = fed_by({source}_fires, pre, {n_pre}, post, {n_post})"]
+        else:
+            self.body += [f"i, j, which = replicated(pre, {n_pre}, post, {n_post}, len(trials))"]
+        # delays in whole steps: no rounding is left to the simulator
+        steps = delay_steps(delay_ms, self.run.dt_ms)
+        delay = f", delay={int(steps[0])}*DT" if np.ptp(steps) == 0 and steps[0] else ""
+        group = f"{source}_{'source' if external else 'neurons'}"
+        lines = [f"{key}_synapses = Synapses(", f"    {group}, {target}_neurons, 'weight : {brian_unit(spec.dimension(p.receptor))} (constant)',"]
+        lines += [f"    on_pre='{p.receptor}_post += weight'{delay}, clock=clock, name='{key}')"]
+        lines += [f"{key}_synapses.connect(i=i, j=j)"]
+        lines += [f"{key}_synapses.weight = {self._array(f'{p.name}.weight', numbers)}[which]{'*' + unit if unit else ''}"]
+        if np.ptp(steps) > 0:
+            lines += [f"{key}_synapses.delay = {self._array(f'{p.name}.delay_steps', steps.astype(np.int32))}[which]*DT"]
+        self.body += lines
+        self.objects.append(f"{key}_synapses")
+
+    def _monitors(self, p: Population) -> None:
+        name = self.names[p.name]
+        if p.neuron.threshold:
+            self.body += ["", f"{name}_spikes = SpikeMonitor({name}_neurons, name='{name}_spikes')"]
+            self.objects.append(f"{name}_spikes")
+        if states := self.run.record.get(p.name):
+            self.body += [f"{name}_states = StateMonitor({name}_neurons, {list(states)!r}, record=True, when='start', clock=clock, name='{name}_states')"]
+            self.objects.append(f"{name}_states")
+
+    def _results(self) -> list[str]:
+        lines = ["spikes, states, final = {}, {}, {}"]
+        for p in self.run.network.populations:
+            name = self.names[p.name]
+            if p.neuron.threshold:
+                lines += [f"trial, neuron = np.divmod(np.asarray({name}_spikes.i), {p.size})"]
+                lines += [f"step = np.rint(np.asarray({name}_spikes.t)/float(DT)).astype(int)"]
+                lines += [f"spikes[{p.name!r}] = np.stack([step, trial + trials.start, neuron])"]
+            else:
+                lines += [f"spikes[{p.name!r}] = np.zeros((3, 0), dtype=int)"]
+            recorded = self.run.record.get(p.name, ())
+            lines += [f"states[{p.name!r}] = {{x: getattr({name}_states, x + '_').T.reshape(STEPS, len(trials), {p.size}) for x in {list(recorded)!r}}}"] if recorded else [f"states[{p.name!r}] = {{}}"]
+            lines += [f"final[{p.name!r}] = {{x: np.array(getattr({name}_neurons, x + '_')).reshape(len(trials), {p.size}) for x in {list(p.neuron.states)!r}}}"]
+        return lines
+
+    def _main(self) -> str:
+        arrays = "np.load(here.with_suffix('.npz'))" if self.arrays else "{}"
+        comment = "  # a compiler pays off in longer runs" if self.target == "numpy" else ""
+        return f'''
+
+
+if __name__ == '__main__':
+    prefs.codegen.target = '{self.target}'{comment}
+    here = Path(__file__)
+    arrays = dict({arrays})
+    chunks = [range(first, min(first + TRIALS_AT_ONCE, TRIALS)) for first in range(0, TRIALS, TRIALS_AT_ONCE)]
+    results = [simulate(trials, arrays) for trials in chunks]
+    saved = {{}}
+    for population in results[0][0]:
+        columns = np.concatenate([spikes[population] for spikes, _, _ in results], axis=1)
+        step, trial, neuron = columns[:, np.lexsort((columns[2], columns[1], columns[0]))]
+        saved |= {{f'{{population}}.step': step, f'{{population}}.trial': trial, f'{{population}}.neuron': neuron}}
+        for state in results[0][1][population]:
+            saved[f'{{population}}.{{state}}'] = np.concatenate([states[population][state] for _, states, _ in results], axis=1)
+        print(f'{{population}}: {{len(step)}} spikes')
+    np.savez(here.with_name(here.stem + '_spikes.npz'), **saved)
+'''
+
+    # -- values --
+
+    def _constant(self, p: Population, name: str, value: float, description: str) -> str:
+        text = self._value("", value, p.neuron.parameters[name].unit, p.neuron.dimension(name))
+        return f"    {name}={text},{'  # ' + description if description else ''}"
+
+    def _unit(self, p: Population, name: str) -> str:
+        """The unit that the model's parameters use for quantities such as `name`."""
+        same = [q.unit for q in p.neuron.parameters.values() if q.dimension == p.neuron.dimension(name)]
+        return same[0] if same else {"volt": "mV", "amp": "nA", "siemens": "nS"}.get(p.neuron.si_unit(name), "")
+
+    def _value(self, key: str, value, unit: str, dimension: Dimension, *, tile: bool = False) -> str:
+        value = np.asarray(value, dtype=float)
+        if value.ndim and np.ptp(value) == 0:
+            value = value[0]
+        numbers, unit = with_unit(value, unit, dimension)
+        text = repr(float(numbers)) if value.ndim == 0 else self._array(key, numbers)
+        if value.ndim and tile:
+            text = f"np.tile({text}, len(trials))"
+        return f"{text}*{unit}" if unit else text
+
+    def _array(self, key: str, values: np.ndarray) -> str:
+        if values.size <= INLINE:
+            return f"np.array({values.tolist()!r}{', dtype=int' if values.dtype.kind == 'i' else ''})"
+        self.arrays[key] = values
+        return f"arrays[{key!r}]"
+
+    def _timed(self, key: str, name: str, values: np.ndarray, unit: str = "") -> str:
+        values = np.ascontiguousarray(values)
+        text = self._array(key, values)
+        rows = f"per_trial({text}, trials)" if values.ndim == 3 else text
+        return f"{name}=TimedArray({rows}{unit}, dt=DT)"
