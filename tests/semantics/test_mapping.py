@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spiketwin.models.discretisation import derive
 from spiketwin.models.mapping import (
     PhysicalLIF,
     RecurrentForm,
@@ -23,6 +24,7 @@ from spiketwin.models.mapping import (
     to_physical,
     to_recurrent,
 )
+from spiketwin.models.network import Population
 from spiketwin.models.neurons import NEURONS
 from spiketwin.models.recurrent import run_recurrent_lif
 from spiketwin.models.semantics import PLATFORMS, SemanticsError
@@ -227,6 +229,32 @@ def test_declared_model_becomes_the_same_loop():
         "value",
         "hold",
     )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "rules"), [("euler", "brian2_euler"), ("exact", "brian2_exact")]
+)
+def test_mapping_is_the_derived_step(scheme, rules):
+    """The step derived from the declaration with sympy, applied to unit vectors, gives alpha, beta and gain."""
+    spec, dt_ms = NEURONS["rnn_lif"], 0.5
+    step, form = derive(spec, scheme), recurrent_form(spec, {}, dt_ms, PLATFORMS[rules])
+    parameters = Population("p", spec, 1).parameter_values()
+    constants = step.constant_values(parameters, dt_ms * 1e-3)
+
+    def advance(v, i_syn):
+        values = {
+            **parameters,
+            **constants,
+            "v": v,
+            "i_syn": i_syn,
+            "i_ext": 0.0,
+            "dt": dt_ms * 1e-3,
+        }
+        return step.function("numpy")(*(values[name] for name in step.arguments))
+
+    assert advance(1.0, 0.0) == pytest.approx((form.beta, 0.0), rel=1e-14)
+    assert advance(0.0, 1e-9) == pytest.approx((form.gain * 1e-3, form.alpha * 1e-9), rel=1e-14)
+    assert (form.threshold, form.reset, form.semantics.reset) == (1.0, 0.0, "subtract")
 
 
 def test_declared_model_with_parameters_per_neuron():
