@@ -1,0 +1,72 @@
+"""The compiled engine: numba, event-driven, one compiled time loop per network structure.
+
+The loop is generated from the same derived step as every other engine (compiled_source.py) and kept on
+disk (compiled_cache.py), so that only the first run of a structure on a machine compiles, for about two
+seconds. Sums are always taken in the same order, and threads share out whole trials: results do not
+depend on their number. The threads are Python's, released by the compiled code, so that no second
+thread pool disturbs torch's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from spiketwin.models.engines.base import Inputs, prepare, require_supported, scheme_reasons
+from spiketwin.models.engines.compiled_program import Program
+from spiketwin.models.engines.compiled_source import names_in
+from spiketwin.models.network import Network
+from spiketwin.models.recording import Record, Recording
+
+
+@dataclass(frozen=True)
+class CompiledEngine:
+    """dtype: 'float64', or 'float32' where rounding may differ from the other engines.
+    threads: trials run side by side; 0: $OMP_NUM_THREADS, else one per core.
+    """
+
+    dtype: str = "float64"
+    threads: int = 0
+    name: str = "compiled"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float64", "float32"):
+            raise ValueError(f"dtype = '{self.dtype}' is not 'float64' or 'float32'")
+        if self.threads < 0:
+            raise ValueError(f"threads = {self.threads} must be positive, or 0 for one per core")
+
+    def unsupported(self, network: Network, scheme: str) -> list[str]:
+        reasons = scheme_reasons(network, scheme)
+        for spec in {p.neuron.name: p.neuron for p in network.populations}.values():
+            if names_in(spec.reset) & {"rand", "randn"}:
+                reasons.append(f"the reset of '{spec.name}' draws random numbers; draw them in the threshold, or use noise in the equations")
+        return reasons
+
+    def run(
+        self,
+        network: Network,
+        inputs: Inputs | None = None,
+        *,
+        dt_ms: float,
+        scheme: str = "exact",
+        duration_ms: float | None = None,
+        trials: int = 1,
+        record: Record | None = None,
+        noise: Mapping[str, np.ndarray] | None = None,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> Recording:
+        """As Engine.run. States come in the engine's dtype."""
+        require_supported(self, network, scheme)
+        run = prepare(
+            network, inputs, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms, trials=trials, record=record, noise=noise, seed=seed
+        )
+        program = Program(run, np.dtype(self.dtype))
+        program.execute(self.threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1, progress)
+        return program.recording()
+
+
+ENGINE = CompiledEngine()

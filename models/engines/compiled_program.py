@@ -1,0 +1,193 @@
+"""A run of the compiled engine: its arrays, its generated loop, and the threads that share its trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+
+from spiketwin.models.discretisation import derive
+from spiketwin.models.engines import base
+from spiketwin.models.engines.compiled_cache import load
+from spiketwin.models.engines.compiled_source import (
+    Cell,
+    Wire,
+    driver_arguments,
+    source,
+    used_names,
+)
+from spiketwin.models.network import Population, Projection
+from spiketwin.models.recording import Recording
+from spiketwin.models.spikes import Spikes
+
+CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, so that Ctrl-C and progress get through
+LIST_SIZE = 1 << 16  # spikes collected before they are copied out
+
+
+class Synapses:
+    """Synapses of a projection by presynaptic neuron: those of neuron j are start[j] … start[j+1]; delay in steps."""
+
+    def __init__(self, projection: Projection, dt_ms: float) -> None:
+        self.shape = projection.shape
+        pre, post, weight, delay_ms = projection.synapses()
+        self.start = np.searchsorted(pre, np.arange(self.shape[1] + 1)).astype(np.uint64)
+        self.post, self.weight = post.astype(np.uint32), weight
+        self.delay = base.delay_steps(delay_ms, dt_ms).astype(np.uint32)
+        self.full = len(post) == self.shape[0] * self.shape[1]
+
+
+def by_trial(spikes: Spikes) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons [events] ordered by (trial, step, neuron), and where each (trial, step) begins [B*T + 1].
+
+    Two events of one neuron in one step count once, as in Spikes.dense().
+    """
+    T, B, N = spikes.shape
+    key = np.unique((spikes.batch * T + spikes.step) * N + spikes.neuron)
+    return (key % N).astype(np.uint32), np.searchsorted(key, np.arange(B * T + 1) * N)
+
+
+@dataclass
+class Block:
+    """Trials first … last - 1, run by one thread. done: steps of all its trials together; ids: neurons that fired, per population."""
+
+    first: int
+    last: int
+    ids: list[list[np.ndarray]]
+    done: int = 0
+
+
+class Program:
+    """A run as arrays, and the compiled loop that works on them."""
+
+    def __init__(self, run: base.Run, dtype: np.dtype) -> None:
+        self.run, self.dtype = run, dtype
+        populations, projections = run.network.populations, run.network.projections
+        order = [p.name for p in populations]
+        synapses = [Synapses(projection, run.dt_ms) for projection in projections]
+        rings: dict[str, dict[str, int]] = {name: {} for name in order}  # receptor -> slots
+        for projection, s in zip(projections, synapses, strict=True):
+            if s.delay.max(initial=0) > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
+                slots = rings[projection.target]
+                slots[projection.receptor] = max(slots.get(projection.receptor, 1), int(s.delay.max(initial=0)) + 1)
+
+        self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
+        self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
+        self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
+        self.wires = tuple(self._add_projection(w, projection, s, rings) for w, (projection, s) in enumerate(zip(projections, synapses)))
+        self.sizes = [p.size for p in populations]
+
+    def _add_population(self, p: int, population: Population, rings: tuple[str, ...]) -> Cell:
+        run, spec = self.run, population.neuron
+        T, B, N = run.steps, run.trials, population.size
+        parameters, drives = population.parameter_values(), run.drives[population.name]
+        step = derive(spec, run.scheme)
+        values = {**parameters, **step.constant_values(parameters, run.dt_s), **drives, "dt": np.asarray(run.dt_s)}
+        values = {name: np.asarray(value) for name, value in values.items()}
+        vectors, signals = (tuple(n for n in used_names(spec, run.scheme) if values[n].ndim == k) for k in (1, 3))
+        cell = Cell(spec, run.scheme, vectors, signals, rings)
+
+        initial = population.initial_values()
+        kept = run.record.get(population.name, ())
+        trials = max((drives[d].shape[1] for d in cell.signals), default=1)
+        arrays = {
+            "states": np.stack([np.broadcast_to(initial[s], (B, N)) for s in spec.states], axis=1),
+            "scalars": np.array([values[n] for n in cell.scalars]),
+            "vectors": np.array([values[n] for n in cell.vectors]),
+            "signals": np.array([np.broadcast_to(drives[d], (T, trials, N)) for d in cell.signals]),
+            "noise": run.noise.get(f"{population.name}.xi", np.empty(0)),
+            "uniform": run.noise.get(f"{population.name}.rand", np.empty(0)),
+            "trace": np.empty((len(kept), T, B, N), self.dtype),
+        }
+        self.shared |= {f"{name}{p}": np.require(a, self.dtype, "CW") for name, a in arrays.items()}
+        self.shared |= {
+            f"which{p}": np.array([spec.states.index(s) for s in kept], np.int64),
+            f"period{p}": base.refractory_steps(population, run.dt_ms).astype(np.int32),
+            f"counts{p}": np.zeros((B, T), np.int32),
+        }
+        return cell
+
+    def _add_projection(self, w: int, projection: Projection, s: Synapses, rings: dict[str, dict[str, int]]) -> Wire:
+        network = self.run.network
+        populations, sources = [p.name for p in network.populations], [q.name for q in network.sources]
+        if projection.source in populations:
+            origin = ("population", populations.index(projection.source))
+        else:
+            origin = ("spikes", sources.index(projection.source))
+            if f"events{origin[1]}" not in self.shared:
+                self.shared[f"events{origin[1]}"], self.shared[f"offsets{origin[1]}"] = by_trial(self.run.spikes[projection.source])
+        gated = projection.receptor in network.population(projection.target).neuron.gated
+        ring = list(rings[projection.target]).index(projection.receptor) if gated or s.delay.any() else -1
+        equal = len(s.delay) == 0 or bool((s.delay == s.delay[0]).all())
+        kind = "delayed" if not equal else "dense" if s.full else "sparse"
+        self.shared |= {
+            f"start{w}": s.start,
+            f"post{w}": s.post,
+            f"weight{w}": (s.weight.reshape(s.shape[::-1]) if kind == "dense" else s.weight).astype(self.dtype),
+            f"delay{w}": s.delay if kind == "delayed" else int(s.delay.max(initial=0)),
+        }
+        target = populations.index(projection.target)
+        return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, kind)
+
+    def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
+        """Run all trials, in blocks, one block per thread."""
+        driver = load(source(self.cells, self.wires)).run
+        edges = np.linspace(0, self.run.trials, min(threads, self.run.trials) + 1).astype(int)
+        blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
+        total, stop = self.run.trials * self.run.steps, Event()
+
+        def advance(block: Block) -> None:
+            self._advance(driver, block, stop, progress and (lambda: progress(sum(b.done for b in blocks) / total)))
+
+        if len(blocks) == 1:
+            advance(blocks[0])
+        else:
+            with ThreadPoolExecutor(len(blocks)) as pool:
+                try:
+                    list(pool.map(advance, blocks))
+                finally:
+                    stop.set()  # after Ctrl-C the other threads end with their current call
+        self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]] or [np.empty(0, np.uint32)]) for p in range(len(self.cells))]
+
+    def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None] | None) -> None:
+        own = self._workspace()
+        arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
+        cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
+        budget, steps = 256, self.run.steps
+        while cursor[0] < block.last and not stop.is_set():
+            started = time.perf_counter()
+            driver(cursor, block.last, steps, budget, fill, *arguments)
+            for p, count in enumerate(fill):
+                block.ids[p].append(own[f"ids{p}"][:count].copy())
+            fill[:] = 0
+            block.done = int((cursor[0] - block.first) * steps + cursor[1])
+            if time.perf_counter() - started < CALL_SECONDS / 4:
+                budget *= 4
+            if report:
+                report()
+
+    def _workspace(self) -> dict[str, np.ndarray]:
+        """Arrays that one thread uses for one trial after the other."""
+        own = {name: np.zeros(shape, self.dtype) for name, shape in self.slots.items()}
+        for p, size in enumerate(self.sizes):
+            fired = np.zeros((size + 7) // 8 * 8, np.uint8)
+            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": np.zeros(size, np.int32)}
+            own[f"ids{p}"] = np.empty(max(LIST_SIZE, size), np.uint32)
+        return own
+
+    def recording(self) -> Recording:
+        """What execute() left, checked to be finite."""
+        run, spikes, states, final = self.run, {}, {}, {}
+        for p, population in enumerate(run.network.populations):
+            names = population.neuron.states
+            final[population.name] = {s: self.shared[f"states{p}"][:, k].copy() for k, s in enumerate(names)}
+            base.require_finite(population, final[population.name], run.scheme, run.dt_ms)
+            cell = np.repeat(np.arange(run.trials * run.steps), self.shared[f"counts{p}"].ravel())
+            batch, step = np.divmod(cell, run.steps)
+            spikes[population.name] = Spikes(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
+            if kept := run.record.get(population.name, ()):
+                states[population.name] = dict(zip(kept, self.shared[f"trace{p}"], strict=True))
+        return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed)

@@ -1,0 +1,282 @@
+"""From a network's structure to the source of one compiled time loop.
+
+Two things are written: for each kind of population the functions `integrate` (refractoriness, the
+derived step, the threshold) and `reset`; and a driver `run` that calls them, sends the spikes along
+the projections, and loops over steps and trials. Parameters, sizes, weights and delays are arguments:
+networks that differ only in those share one compiled program.
+
+A model's names never begin with '_'; here '_all_v' is state v of all neurons and other names with '_' are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from inspect import getsource
+from pathlib import Path
+
+from spiketwin.models.discretisation import derive, margin
+from spiketwin.models.discretisation.conditions import written_out
+from spiketwin.models.discretisation.functions import scalar_functions
+from spiketwin.models.spec import NeuronSpec
+from spiketwin.models.units import UNITS
+
+HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
+
+import math
+from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh, sqrt, tan, tanh
+
+from numba import njit
+
+from spiketwin.models.engines.compiled_kernels import (
+    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record,
+)
+
+arctan, minimum, maximum = atan, min, max
+'''
+DRIVER = '''
+
+@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+def run(cursor, last, steps, budget, fill, {arguments}):
+    """Advance from cursor = (trial, step) by at most `budget` steps, or until trial `last` or a full list of spikes.
+
+    fill: how many spikes each population's list holds.
+    """
+'''
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What the code of a population depends on. vectors: constants that differ between its neurons;
+    signals: drives that vary in time; rings: receptors whose input passes through a ring of future steps."""
+
+    spec: NeuronSpec
+    scheme: str
+    vectors: tuple[str, ...]
+    signals: tuple[str, ...]
+    rings: tuple[str, ...]
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        return tuple(n for n in used_names(self.spec, self.scheme) if n not in self.vectors and n not in self.signals)
+
+    @cached_property
+    def arrays(self) -> tuple[str, ...]:
+        """Arrays that the population needs; numba compiles faster without the others."""
+        spec = self.spec
+        needed = {
+            "states": True,
+            "scalars": self.scalars,
+            "vectors": self.vectors,
+            "signals": self.signals,
+            "noise": spec.is_noisy,
+            "uniform": spec.has_random_threshold,
+            "hold": spec.refractory,
+            "fired": spec.threshold,
+            "words": spec.threshold,
+            "ids": spec.threshold,
+            "counts": spec.threshold,
+            "period": spec.threshold and spec.refractory_kind == "time",
+            "which": True,
+            "trace": True,
+        }
+        return tuple(name for name, need in needed.items() if need)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What the code of a projection depends on. source: ('population' or 'spikes', index); state: index of
+    the receptor; ring: its index among the target's rings, -1 to add to the state at once.
+    kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ."""
+
+    source: tuple[str, int]
+    target: int
+    state: int
+    ring: int
+    kind: str
+
+
+def texts(spec: NeuronSpec) -> tuple[str, ...]:
+    """What is evaluated besides the derived step: threshold margin, refractory condition, then the reset's right-hand sides."""
+    threshold = margin(spec)[0] if spec.threshold else ""
+    condition = spec.refractory if spec.refractory_kind == "condition" else ""
+    return tuple(written_out(t, spec.subexpressions) for t in (threshold, condition, *(s.expression for s in spec.reset_statements)))
+
+
+def used_names(spec: NeuronSpec, scheme: str) -> tuple[str, ...]:
+    """Parameters, constants of the step, drives and dt, as far as the functions need them."""
+    step = derive(spec, scheme)
+    needed = set(step.arguments).union(*map(names_in, texts(spec)))
+    return tuple(n for n in (*spec.parameters, *step.constants, *spec.drives, "dt") if n in needed)
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"\b[A-Za-z]\w*\b", text))
+
+
+@lru_cache(maxsize=64)
+def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
+    """The module that runs networks of this structure; its `run` takes what driver_arguments() lists."""
+    functions: dict[str, str] = {}
+    # populations of one kind share their functions
+    names = [functions.setdefault(_advance(c) + _integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
+    bodies = [body.replace("@NAME", name) for body, name in functions.items()]
+    # numba does not notice a change of functions that are called from another file: their hash is part of this text
+    version = hashlib.sha256(Path(__file__).with_name("compiled_kernels.py").read_bytes()).hexdigest()[:16]
+    return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
+
+
+def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
+    """Names of run()'s arguments after cursor, last, steps, budget and fill."""
+    names = []
+    for p, cell in enumerate(cells):
+        names += [f"{array}{p}" for array in cell.arrays]
+        names += [f"ring{p}_{r}" for r in range(len(cell.rings))]
+    for w, wire in enumerate(wires):
+        names += [f"weight{w}"] if wire.kind == "dense" else [f"start{w}", f"post{w}", f"weight{w}"]
+        names += [f"delay{w}"] if wire.ring >= 0 else []
+    for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
+        names += [f"events{s}", f"offsets{s}"]
+    return names
+
+
+# -- functions of a population ---------------------------------------------------------------------
+
+
+def _helpers(bodies: Iterable[str], cells: Iterable[Cell]) -> str:
+    """Functions and units that the bodies mention, as code."""
+    used = set().union(*map(names_in, bodies))
+    own = set().union(*({*c.spec.states, *c.spec.parameters, *c.spec.drives} for c in cells))
+    out = [f"{name} = {factor!r}\n" for name, (factor, _) in UNITS.items() if name in used - own]
+    for name, function in vars(scalar_functions).items():
+        if name in used:
+            out.append(f"\n\n@kernel\n{getsource(function)}\n\n{name} = {function.__name__}\n")
+    return "".join(out)
+
+
+def _advance(cell: Cell) -> str:
+    return "\n\n@kernel\n" + derive(cell.spec, cell.scheme).source("numba").replace("def advance(", "def advance_@NAME(")
+
+
+def _arguments(cell: Cell, wanted: Iterable[str]) -> list[str]:
+    return [a for a in cell.arrays if a in wanted]
+
+
+INTEGRATE = ("states", "scalars", "vectors", "signals", "noise", "uniform", "hold", "fired")
+RESET = ("states", "scalars", "vectors", "signals")
+
+
+def _integrate(cell: Cell) -> str:
+    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t."""
+    spec, step = cell.spec, derive(cell.spec, cell.scheme)
+    threshold, condition, *_ = texts(spec)
+    arguments = ", ".join(["_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
+    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):"]
+    lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
+    lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
+    lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
+    lines += ["    for _n in range(_states.shape[2]):"]
+    per_neuron = (*spec.states, *cell.vectors, *cell.signals, *["noise"] * spec.is_noisy, *["uniform"] * spec.has_random_threshold)
+    lines += [f"        {name} = _all_{name}[_n]" for name in per_neuron]
+    match spec.refractory_kind:
+        case "time":
+            lines += ["        active = _hold[_n] <= _t"]
+        case "condition":
+            lines += [f"        active = _hold[_n] == 0 or not ({condition})", "        _hold[_n] = 0 if active else 1"]
+    lines += [f"        ({', '.join(spec.states)},) = advance_@NAME({', '.join(step.arguments)})"]
+    lines += [f"        _all_{s}[_n] = {s}" for s in spec.states]
+    if spec.threshold:
+        spike = f"({threshold}) {'>' if margin(spec)[1] else '>='} 0"
+        lines += [f"        _fired[_n] = {'active and ' if spec.refractory else ''}{spike}"]
+    return "\n".join(lines) + "\n"
+
+
+def _reset(cell: Cell) -> str:
+    """The reset statements, for the neurons that fired."""
+    statements, right = cell.spec.reset_statements, texts(cell.spec)[2:]
+    if not statements:
+        return ""
+    used = set().union(*map(names_in, right))
+    scalars, vectors, signals = (tuple(n for n in names if n in used) for names in (cell.scalars, cell.vectors, cell.signals))
+    lines = ["", "", "@kernel", f"def reset_@NAME(_t, _b, {', '.join(f'_{a}' for a in _arguments(cell, RESET))}, _ids, _first, _last):"]
+    lines += _loads(cell, scalars, vectors, signals)
+    lines += ["    for _k in range(_first, _last):", "        _n = _ids[_k]"]
+    lines += [f"        {name} = _all_{name}[_n]" for name in (*cell.spec.states, *vectors, *signals)]
+    for statement, text in zip(statements, right):
+        lines += [f"        {statement.target} {statement.operator} {text}", f"        _all_{statement.target}[_n] = {statement.target}"]
+    return "\n".join(lines) + "\n"
+
+
+def _loads(cell: Cell, scalars: Iterable[str], vectors: Iterable[str], signals: Iterable[str]) -> list[str]:
+    """Lines that give scalars their names, and rows over the neurons theirs."""
+    lines = [f"    {name} = _scalars[{cell.scalars.index(name)}]" for name in scalars]
+    lines += [f"    _all_{name} = _states[_b, {k}]" for k, name in enumerate(cell.spec.states)]
+    lines += [f"    _all_{name} = _vectors[{cell.vectors.index(name)}]" for name in vectors]
+    lines += [f"    _all_{name} = _signals[{cell.signals.index(name)}, _t, _b % _signals.shape[2]]" for name in signals]
+    return lines
+
+
+# -- the loop over steps and trials ----------------------------------------------------------------
+
+
+def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) -> str:
+    cell_of = list(enumerate(cells))
+    spiking = [(p, cell) for p, cell in cell_of if cell.spec.threshold]
+    out = ["b, t = cursor[0], cursor[1]"]
+    out += [f"k{p} = m{p} = fill[{p}]" for p, _ in cell_of]
+    out += ["for _ in range(budget):"]
+    step = ["if b == last:", "    break"]
+    for p, _ in spiking:
+        step += [f"if m{p} + states{p}.shape[2] > ids{p}.size:", "    break"]
+    begin = [f"hold{p}[:] = 0" for p, cell in cell_of if "hold" in cell.arrays]
+    begin += [f"ring{p}_{r}[:] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
+    step += ["if t == 0:", *_indented(begin or ["pass"])]
+    step += [f"record(t, b, states{p}, which{p}, trace{p})" for p, _ in cell_of]
+    step += [f"integrate_{names[p]}(t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
+    for p, cell in spiking:
+        step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, ids{p}, m{p})", f"counts{p}[b, t] = m{p} - k{p}"]
+        match cell.spec.refractory_kind:
+            case "time":
+                step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, t)"]
+            case "condition":
+                step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
+    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold]
+    step += [_reception(p, r, cell) for p, cell in cell_of for r in range(len(cell.rings))]
+    for p, cell in spiking:
+        if cell.spec.reset_statements:
+            arguments = ", ".join(f"{a}{p}" for a in _arguments(cell, RESET))
+            step += [f"reset_{names[p]}(t, b, {arguments}, ids{p}, k{p}, m{p})"]
+    step += ["t += 1", "if t == steps:", "    b, t = b + 1, 0"]
+    out += _indented(step)
+    out += [f"fill[{p}] = m{p}" for p, _ in cell_of]
+    out += ["cursor[0], cursor[1] = b, t"]
+    return DRIVER.format(arguments=", ".join(driver_arguments(cells, wires))) + "\n".join(_indented(out)) + "\n"
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _delivery(w: int, wire: Wire) -> str:
+    kind, index = wire.source
+    ids = f"ids{index}, k{index}, m{index}"
+    if kind == "spikes":
+        ids = f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+    ring = f"ring{wire.target}_{wire.ring}"
+    if wire.kind == "delayed":
+        return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, t)"
+    target = f"{ring}[(t + delay{w}) % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
+    if wire.kind == "dense":
+        return f"deliver_dense({ids}, weight{w}, {target})"
+    return f"deliver({ids}, start{w}, post{w}, weight{w}, {target})"
+
+
+def _reception(p: int, r: int, cell: Cell) -> str:
+    receptor, spec = cell.rings[r], cell.spec
+    state = f"states{p}[b, {spec.states.index(receptor)}]"
+    if receptor in spec.gated:
+        return f"receive_gated(ring{p}_{r}, t, {state}, hold{p}, {'t' if spec.refractory_kind == 'time' else '0'})"
+    return f"receive(ring{p}_{r}, t, {state})"
