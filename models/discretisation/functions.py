@@ -68,11 +68,13 @@ def torch_functions() -> dict:
             return target + (x - target) * decay
         return torch.lerp(target, x, decay)
 
-    def lift(function):
-        return lambda x: function(torch.as_tensor(x))
+    def lift(name):
+        # plain numbers such as dt stay numbers: as tensors they would be rounded to float32
+        function, of_number = getattr(torch, name), getattr(np, name)
+        return lambda x: function(x) if torch.is_tensor(x) else float(of_number(x))
 
     names = "exp log sqrt sin cos tan sinh cosh tanh arctan floor ceil expm1 log1p".split()
-    return {n: lift(getattr(torch, n)) for n in names} | {
+    return {n: lift(n) for n in names} | {
         "Abs": torch.abs,
         "abs": torch.abs,
         "atan": torch.arctan,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import sympy
 from sympy.printing.latex import LatexPrinter
@@ -81,15 +82,27 @@ def code(expression: sympy.Expr, dialect: str) -> str:
 
 def latex_lines(assignments) -> str:
     """An align* block, one row per assignment; x_new is written x(t + Δt)."""
-    printer = _Latex({"mul_symbol": "dot", "order": "none", "symbol_names": {sympy.Symbol("dt", positive=True): r"\Delta t"}})
-    rows = []
-    for name, expression in assignments:
-        left = str(name)
-        left = rf"{_symbol(left[:-4])}(t + \Delta t)" if left.endswith("_new") else _symbol(left)
-        rows.append(rf"{left} &= {printer.doprint(expression)}")
+    symbols = set().union(*(e.free_symbols for _, e in assignments)) if assignments else set()
+    printer = _Latex({"mul_symbol": "dot", "order": "none", "symbol_names": {s: latex_name(str(s)) for s in symbols}})
+    rows = [f"{latex_name(str(name))} &= {printer.doprint(expression)}" for name, expression in assignments]
     body = " \\\\\n".join(rows)
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
 
-def _symbol(name: str) -> str:
-    return _Latex().doprint(sympy.Symbol(name))
+def latex_name(name: str) -> str:
+    """A name as it is written on paper: tau_mem, v_new, dt_over_tau_mem, gain_v_i_syn, d_v_2."""
+    if name == "dt":
+        return r"\Delta t"
+    if name.endswith("_new"):
+        return rf"{latex_name(name[:-4])}(t + \Delta t)"
+    if match := re.fullmatch(r"dt_over_(\w+)", name):
+        return rf"\tfrac{{\Delta t}}{{{latex_name(match[1])}}}"
+    if match := re.fullmatch(r"d_(\w+)_(\d)", name):
+        return rf"k^{{({match[2]})}}_{{{latex_name(match[1])}}}"
+    if match := re.fullmatch(r"(gain|decay|rate)_(\w+)", name):
+        below = match[2].replace("_", r"\_")
+        return rf"\mathrm{{{match[1]}}}_{{\mathrm{{{below}}}}}"
+    if match := re.fullmatch(r"(\w+)_inf", name):
+        return rf"{latex_name(match[1])}^{{\infty}}"
+    head, _, tail = name.partition("_")
+    return _Latex().doprint(sympy.Symbol(head)) + (rf"_{{\mathrm{{{tail.replace('_', ' ')}}}}}" if tail else "")

@@ -5,8 +5,9 @@
     rnn_lif: spike when v > v_threshold, then v <- v - (v_threshold - v_rest)
 
 With v_rest = 0 and v_threshold = 1 mV, r = 1 Mohm and weights in nA, voltages are numbers of thresholds. One step of
-this model is the recurrent network I(t+1) = alpha I(t) + W S(t), U(t+1) = beta U(t) + gain I(t) - S(t), with
-alpha = exp(-dt/tau_syn) and beta = exp(-dt/tau_mem); setting gain = 1 is the usual error of that mapping.
+this model is the recurrent network I(t+1) = alpha I(t) + W S(t), U(t+1) = beta (U(t) - S(t)) + gain I(t), with
+alpha = exp(-dt/tau_syn) and beta = exp(-dt/tau_mem); setting gain = 1 is the usual error of that mapping. Written
+with the subtraction after the decay, beta U(t) - S(t), it is the preset `recurrent_mapping` of models/semantics.py.
 
 Source: Neftci, Mostafa & Zenke 2019, eq. 1-6, for the mapping of the differential equation to the recurrent network.
 """
