@@ -34,10 +34,14 @@ class Spikes:
             raise ValueError(f"spikes need equally many steps, trials and neurons, got {len(self.step)}, {len(self.batch)}, {len(self.neuron)}")
         if not self.dt_ms > 0:
             raise ValueError(f"dt_ms = {self.dt_ms} must be positive")
-        order = np.lexsort((self.neuron, self.batch, self.step))
-        for name in ("step", "batch", "neuron", "time_ms"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name))[order])
+        _, B, N = self.shape
+        key = (self.step * B + self.batch) * N + self.neuron
+        # batches for training are made in order, and sorting would cost more than making them
+        if (key[1:] < key[:-1]).any():
+            order = np.argsort(key, kind="stable")
+            for name in ("step", "batch", "neuron", "time_ms"):
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, np.asarray(getattr(self, name))[order])
 
     def __len__(self) -> int:
         return len(self.step)

@@ -1,0 +1,28 @@
+"""Questions and answers: data sets, the cross-check, one file per study, the command line.
+
+A new experiment is a module that follows protocol.py, and one line in EXPERIMENTS.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from spiketwin.models.spec import unknown
+
+if TYPE_CHECKING:
+    from spiketwin.experiments.protocol import Experiment
+
+EXPERIMENTS = {
+    "digits_ttfs": "spiketwin.experiments.digits_ttfs",
+    "fashion_ttfs": "spiketwin.experiments.fashion_ttfs",
+}
+
+__all__ = ["EXPERIMENTS", "experiment"]
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of that name. Raises ValueError that suggests the closest name."""
+    if name not in EXPERIMENTS:
+        raise ValueError(unknown(name, "experiment", "spiketwin", EXPERIMENTS))
+    return import_module(EXPERIMENTS[name])

@@ -1,0 +1,301 @@
+"""The command line: `spiketwin COMMAND …`.
+
+Each command is a function whose arguments and docstrings make its options and help. An error is one line on
+standard error and exit code 2; Ctrl-C is 130; a check that fails is 1.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Generic, Literal, TypeVar
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+
+from spiketwin.experiments import EXPERIMENTS, experiment
+from spiketwin.models.spec import unknown
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+NOT_OK = 1
+C = TypeVar("C")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    try:
+        name, *rest = given
+        if name not in COMMANDS:
+            raise ValueError(unknown(name, "command", "spiketwin", COMMANDS))
+        return COMMANDS[name](rest) or 0
+    except KeyboardInterrupt:
+        print("stopped; what was being written was left as it was", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else BAD_INPUT
+    except BrokenPipeError:
+        # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+    except (ValueError, ArithmeticError, OSError, ImportError) as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"spiketwin: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def overview() -> str:
+    lines = ["spiketwin: write a spiking model once; simulate it in Brian2, train it in torch, see how far they agree.", "", "usage: spiketwin COMMAND [options]", ""]
+    width = max(map(len, COMMANDS)) + 2
+    lines += [f"  {name:<{width}}{(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines += ["", "spiketwin COMMAND --help explains a command; --debug shows where an error arose.", "Begin with: spiketwin demo"]
+    return "\n".join(lines)
+
+
+def _command(function: Callable[..., int | None], name: str) -> Callable[[list[str]], int | None]:
+    def call(rest: list[str]) -> int | None:
+        return tyro.cli(function, prog=f"spiketwin {name}", args=rest, config=(FlagCreatePairsOff,))
+
+    call.__doc__ = function.__doc__
+    return call
+
+
+# -- what there is ---------------------------------------------------------------------------------------------
+
+
+def show_list() -> None:
+    """Models, integration schemes, engines and experiments that can be named."""
+    from spiketwin.models.discretisation import SCHEMES
+    from spiketwin.models.engines import ENGINES
+    from spiketwin.models.neurons import NEURONS
+
+    print("models")
+    for name, spec in NEURONS.items():
+        print(f"  {name:<20}{', '.join(spec.states):<28}{spec.source}")
+    print("\nschemes")
+    for name, scheme in SCHEMES.items():
+        print(f"  {name:<20}{scheme.summary}")
+    print("\nengines")
+    for name in ENGINES:
+        print(f"  {name:<20}{ENGINE_SUMMARY[name]}")
+    print("\nexperiments")
+    for name in EXPERIMENTS:
+        print(f"  {name:<20}{experiment(name).QUESTION}")
+
+
+ENGINE_SUMMARY = {
+    "brian": "Brian2, continuous-time reference",
+    "torch": "torch module: batched, trainable, CPU and CUDA",
+    "compiled": "numba: fast simulation",
+    "scipy": "adaptive and grid-free: the truth for small cases",
+}
+
+
+# -- experiments -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunOptions(Generic[C]):
+    config: OmitArgPrefixes[C]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of initial weights and data order; one run for each."""
+    smoke: bool = False
+    """Only try it out: a tiny run of seconds, with settings of its own."""
+    out: Path | None = None
+    """Folder for the result, checkpoints and weights (default: out/EXPERIMENT). Run again to resume."""
+    publish: bool = False
+    """Also write the result and weights to experiments/results, for the results page."""
+
+
+def run_experiment(rest: list[str]) -> int | None:
+    """Run an experiment: spiketwin run EXPERIMENT [settings] [--seeds 0 1 2] [--smoke]."""
+    if not rest or rest[0] in ("-h", "--help"):
+        print(f"usage: spiketwin run EXPERIMENT [settings]\n\n{run_experiment.__doc__}\n")
+        print("\n".join(f"  {name:<16}{experiment(name).QUESTION}" for name in EXPERIMENTS))
+        print("\nspiketwin run EXPERIMENT --help lists the settings of one.")
+        return 0
+    name, *rest = rest
+    module = experiment(name)
+    options = tyro.cli(
+        RunOptions[module.Config],
+        prog=f"spiketwin run {name}",
+        description=module.__doc__,
+        default=RunOptions(module.Config()),
+        args=rest,
+        config=(FlagCreatePairsOff,),
+    )
+    _run(name, module, options)
+    return 0
+
+
+def _run(name: str, module, options: RunOptions) -> None:
+    from spiketwin.experiments.protocol import COMMITTED, SEEDS_TO_PUBLISH, ResultError, run_seeds
+
+    folder = options.out or Path("out") / name
+    if options.smoke:
+        _report(module.smoke().write(folder / "smoke.json"))
+        return
+    if options.publish and len(set(options.seeds)) < SEEDS_TO_PUBLISH:
+        raise ResultError(f"a published result needs at least {SEEDS_TO_PUBLISH} seeds, got {len(set(options.seeds))}; give --seeds 0 1 2")
+    path = folder / f"{name}.json"
+    result = run_seeds(module, options.config, options.seeds, folder=folder, done=lambda so_far: so_far.write(path))
+    if options.publish:
+        from spiketwin.experiments.protocol import write_bytes
+
+        path = result.write(COMMITTED / f"{name}.json")
+        for weights in sorted(folder.glob("weights_*.safetensors")):
+            write_bytes(COMMITTED / name / weights.name, weights.read_bytes())
+    _report(path)
+
+
+def _report(path: Path) -> None:
+    from spiketwin.experiments.protocol import load
+
+    result = load(path)
+    for name, metric in result.metrics.items():
+        spread = f" ± {metric['std']:.2f} ({len(metric['values'])} seeds)" if len(metric["values"]) > 1 else ""
+        print(f"{name.replace('_', ' '):<26}{metric['mean']:.2f}{spread}")
+    print(f"written to {path}")
+
+
+# -- the cross-check -------------------------------------------------------------------------------------------
+
+
+def crosscheck(rest: list[str]) -> int:
+    """Do the engines agree? Checks every model, or those named, and a trained network; writes a report."""
+    from spiketwin.experiments.crosscheck import CrosscheckConfig, run_crosscheck
+
+    description = crosscheck.__doc__
+    config = tyro.cli(CrosscheckConfig, prog="spiketwin crosscheck", description=description, args=rest, config=(FlagCreatePairsOff,))
+    return _verdict(run_crosscheck(config))
+
+
+def demo(out: Path = Path("out/demo"), seed: int = 0) -> int:
+    """The whole story in minutes: trains on digits, cross-checks all models, writes out/demo/report.html.
+
+    Args:
+        out: Folder of report.html, report.md and report.json.
+        seed: Seed of the trained network.
+    """
+    from spiketwin.experiments.crosscheck import CrosscheckConfig, run_crosscheck
+
+    return _verdict(run_crosscheck(CrosscheckConfig(data="digits", out=out, seed=seed)))
+
+
+def _verdict(report) -> int:
+    return 0 if report.ok else NOT_OK
+
+
+# -- one model -------------------------------------------------------------------------------------------------
+
+
+def derive(
+    model: Positional[str],
+    scheme: str = "exact",
+    latex: bool = False,
+    source: Literal["numpy", "torch", "numba"] | None = None,
+) -> None:
+    """Print one time step of a model, derived from its equations.
+
+    Args:
+        model: Name of the model (spiketwin list).
+        scheme: Integration scheme: euler, exponential_euler, exact, rk4, euler_maruyama or heun.
+        latex: Print it as LaTeX.
+        source: Print it as the code that numpy, torch or numba run.
+    """
+    from spiketwin.models.discretisation import derive as derived
+    from spiketwin.models.neurons import neuron
+
+    step = derived(neuron(model), scheme)
+    print((step.latex() if latex else step.source(source) if source else step.readable()).rstrip())
+
+
+def script(
+    model: Positional[str],
+    scheme: str | None = None,
+    dt_ms: Annotated[float, arg(name="dt-ms")] = 0.1,
+    duration_ms: float = 500.0,
+    out: Path | None = None,
+) -> None:
+    """Write a stand-alone Brian2 program, with units, of one neuron that fires regularly.
+
+    Args:
+        model: Name of the model (spiketwin list).
+        scheme: Integration scheme (default: the most accurate one for the model).
+        dt_ms: Time step in ms.
+        duration_ms: Simulated time in ms.
+        out: File to write (default: MODEL.py here).
+    """
+    from spiketwin.models.engines import get_engine
+    from spiketwin.models.gallery import best_scheme
+    from spiketwin.models.network import Network, Population
+    from spiketwin.models.neurons import neuron
+    from spiketwin.models.neurons.stimuli import stimulus
+
+    spec = neuron(model)
+    network = Network([Population("cells", spec, 1, drives=dict(stimulus(model)["drive"]))])
+    path = get_engine("brian").write_script(
+        out or Path(f"{model}.py"), network, dt_ms=dt_ms, duration_ms=duration_ms, scheme=scheme or best_scheme(spec), record={"cells": ("v",)}
+    )
+    print(f"written to {path}; run it with: python {path}")
+
+
+def figure(model: Positional[str], out: Path | None = None) -> None:
+    """Draw a model's answer to a current step, its f-I curve and its synaptic potential.
+
+    Args:
+        model: Name of the model (spiketwin list).
+        out: Picture to write; the ending (.png, .pdf, .svg) says of what kind (default: MODEL.png here).
+    """
+    from spiketwin.models.gallery import figure as drawn
+
+    path = out or Path(f"{model}.png")
+    picture = drawn(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(path)
+    print(f"written to {path}")
+
+
+# -- the results page ------------------------------------------------------------------------------------------
+
+
+def results(check: bool = False) -> int:
+    """Write docs/results.md from the committed result files.
+
+    Args:
+        check: Only say whether the page is up to date; exit code 1 if not.
+    """
+    from spiketwin.experiments.results_page import PAGE, is_stale, write_page
+
+    if not check:
+        print(f"written to {write_page()}")
+    elif is_stale():
+        print(f"{PAGE} is out of date; run: make results", file=sys.stderr)
+        return NOT_OK
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
+    "demo": _command(demo, "demo"),
+    "list": _command(show_list, "list"),
+    "run": run_experiment,
+    "crosscheck": crosscheck,
+    "derive": _command(derive, "derive"),
+    "script": _command(script, "script"),
+    "figure": _command(figure, "figure"),
+    "results": _command(results, "results"),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""A spiking network learns Fashion-MNIST from first-spike times, and Brian2 runs it on test images.
+
+The published number is 86.3 % on test (784-100-10, 100 steps, 30 epochs; Zenke, SpyTorch tutorial 2).
+5,000 of the 60,000 training images are held out: the epoch and the settings were chosen on them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from spiketwin.experiments import ttfs
+from spiketwin.experiments.data import Dataset, load
+from spiketwin.experiments.progress import progress
+from spiketwin.experiments.protocol import COMMITTED, Result, measured, single
+
+QUESTION = "How well does a spiking network read Fashion-MNIST from one spike per pixel, and does Brian2 agree?"
+NAME = "fashion_ttfs"
+
+
+@dataclass(frozen=True)
+class Config(ttfs.TTFSConfig):
+    """784 pixels, 100 hidden neurons, 10 read-outs, 100 steps of 1 ms."""
+
+    replayed: int = 1000
+    """Test images that Brian2 runs too; 0 leaves Brian2 out."""
+    fine_factor: int = 10
+    """How many times finer than in training the step of the second Brian2 run is."""
+
+
+def train(config: Config, seed: int, *, checkpoint: Path | None = None, quiet: bool = False, data: Dataset | None = None) -> ttfs.Trained:
+    """The network trained with these settings, with the test images as spikes."""
+    from spiketwin.experiments.ttfs_training import train
+
+    return train(NAME, config, data or load("fashion-mnist"), seed, checkpoint=checkpoint, quiet=quiet)
+
+
+def trained(seed: int = 0) -> ttfs.Trained:
+    """The network of the committed weights; trained anew, resumably, where there are none for `seed`."""
+    from spiketwin.experiments.ttfs_training import load_weights
+
+    committed = ttfs.weights(COMMITTED / NAME, seed)
+    if committed.is_file():
+        return load_weights(committed, Config, load("fashion-mnist"))
+    folder = Path("out") / NAME
+    result = train(Config(), seed, checkpoint=ttfs.checkpoint(folder, seed))
+    ttfs.save_weights(ttfs.weights(folder, seed), result)
+    return result
+
+
+def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    with measured() as provenance:
+        result = train(config, seed, checkpoint=ttfs.checkpoint(folder, seed))
+        if folder:
+            ttfs.save_weights(ttfs.weights(folder, seed), result)
+        found = ttfs.metrics(result)
+        # the size is part of the name: a results page may show several
+        found = {f"test_accuracy_{config.hidden}": found.pop("test_accuracy")} | found | replay(config, result)
+        provenance["split"] = result.split
+    return single(sys.modules[__name__], config, seed, found, curves=ttfs.curves(result), provenance=provenance)
+
+
+def replay(config: Config, result: ttfs.Trained) -> dict[str, float]:
+    """Percent of the first test images on which Brian2 gives torch's answer, and the right one, at dt and at a finer step."""
+    from spiketwin.models.engines import get_engine
+
+    count = min(config.replayed, len(result.labels))
+    if not count:
+        return {}
+    spikes, labels = result.inputs[ttfs.INPUT].trials(slice(0, count)), result.labels[:count]
+    votes = []
+    for factor in (1, config.fine_factor):
+        with progress(f"Brian2 at dt = {config.dt_ms / factor:g} ms", 1.0) as show:
+            recording = get_engine("brian").run(
+                result.network,
+                {ttfs.INPUT: spikes.refined(factor) if factor > 1 else spikes},
+                dt_ms=config.dt_ms / factor,
+                scheme=config.scheme,
+                record={ttfs.OUTPUT: ("v",)},
+                progress=show.update,
+            )
+        votes.append(ttfs.decide(recording.states[ttfs.OUTPUT]["v"]))
+    return {
+        "brian_agreement": ttfs.percent(votes[0] == result.predictions[:count]),
+        "brian_accuracy": ttfs.percent(votes[0] == labels),
+        "brian_accuracy_fine_dt": ttfs.percent(votes[1] == labels),
+        "brian_agreement_fine_dt": ttfs.percent(votes[1] == result.predictions[:count]),
+    }
+
+
+def smoke() -> Result:
+    """One epoch of a small network on a thousand images; twenty of them in Brian2."""
+    whole = load("fashion-mnist")
+    small = replace(whole, train=whole.train[:1000], validation=whole.validation[:200], test=whole.test[:200])
+    config = replace(Config(), hidden=20, epochs=1, tmax_ms=50.0, replayed=20, fine_factor=2)
+    with measured(split=f"smoke test: 1000 / 200 / 200 of {whole.split}") as provenance:
+        result = train(config, 0, data=small)
+        found = ttfs.metrics(result) | replay(config, result)
+    assert np.isfinite(list(found.values())).all()
+    return single(sys.modules[__name__], config, 0, found, curves=ttfs.curves(result), provenance=provenance)

@@ -1,0 +1,71 @@
+"""A line that moves while something long runs: a bar in a terminal, a line of text now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE_S = 2.0  # what takes less shows nothing
+LOG_EVERY_S = 30.0
+
+
+class Silent:
+    """Takes reports and shows nothing."""
+
+    def update(self, done: float, note: str = "") -> None:
+        """done: how much of `total` is done; note: what to show beside it."""
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+
+
+class _Bar(Silent):
+    def __init__(self, bar, task) -> None:
+        self.bar, self.task, self.start = bar, task, time.monotonic()
+
+    def update(self, done: float, note: str = "") -> None:
+        late = time.monotonic() - self.start > PATIENCE_S
+        self.bar.update(self.task, completed=done, note=note, visible=late, refresh=False)
+
+    def say(self, line: str) -> None:
+        self.bar.console.print(line, highlight=False, markup=False)
+
+
+class _Log(Silent):
+    def __init__(self, title: str, total: float) -> None:
+        self.title, self.total, self.last = title, total, time.monotonic()
+
+    def update(self, done: float, note: str = "") -> None:
+        if time.monotonic() - self.last > LOG_EVERY_S:
+            self.last = time.monotonic()
+            self.say(f"{self.title}: {100 * done / self.total:.0f} % {note}")
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silent]:
+    """A display for a job of `total` parts, on standard error.
+
+    In a terminal a bar that appears after two seconds; elsewhere a line every half minute.
+    """
+    if quiet:
+        yield Silent()
+    elif not sys.stderr.isatty():
+        yield _Log(title, total)
+    else:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield _Bar(bar, bar.add_task(title, total=total, note="", visible=False))

@@ -1,0 +1,103 @@
+"""Training, evaluation and loading of the time-to-first-spike classifiers of ttfs.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spiketwin.experiments.data import Dataset
+from spiketwin.experiments.progress import progress
+from spiketwin.experiments.protocol import ResultError
+from spiketwin.experiments.training import Row, Schedule, fit
+from spiketwin.experiments.ttfs import (
+    HIDDEN,
+    INPUT,
+    OUTPUT,
+    FirstSpikes,
+    Trained,
+    TTFSConfig,
+    decide,
+    network,
+    percent,
+)
+from spiketwin.models.engines.torch import TorchNetwork
+from spiketwin.models.network import Network
+from spiketwin.rules.losses import max_cross_entropy, spike_penalty
+from spiketwin.rules.surrogate import fast_sigmoid
+
+
+def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, checkpoint: Path | None = None, quiet: bool = False) -> Trained:
+    """Train on data.train, keep the epoch that is best on data.validation, predict data.test once.
+
+    checkpoint: file to resume from, renewed after each epoch.  Single precision for training, double for the prediction.
+    """
+    start = network(config, data.inputs, len(data.classes), seed)
+    module = TorchNetwork(start, dt_ms=config.dt_ms, scheme=config.scheme, surrogate=fast_sigmoid(config.surrogate_scale))
+    spikes, held_out = FirstSpikes(data.train, config), FirstSpikes(data.validation, config)
+    labels = torch.as_tensor(data.train.labels)
+
+    def loss(index: np.ndarray, rng: np.random.Generator):
+        keep = rng.random((len(index), data.inputs)) >= config.input_dropout if config.input_dropout else None
+        activity = module({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
+        v, hidden = activity.states[OUTPUT]["v"] * 1e3, activity.spikes[HIDDEN]
+        value = max_cross_entropy(v, labels[index])
+        if config.regulariser:
+            value = value + spike_penalty(hidden, config.regulariser)
+        with torch.no_grad():
+            counts = hidden.sum(0)
+            shown = {
+                "training_accuracy": percent(decide(v.numpy(force=True)) == data.train.labels[index]),
+                "spikes_per_neuron": counts.mean().item(),
+                "silent_share": (counts.sum(0) == 0).double().mean().item(),
+            }
+        return value, shown
+
+    with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet) as show:
+        history = fit(
+            module,
+            loss,
+            lambda: percent(predict(module, held_out) == data.validation.labels),
+            samples=len(data.train),
+            schedule=Schedule(config.epochs, config.batch_size, config.learning_rate, config.decay),
+            seed=seed,
+            checkpoint=checkpoint,
+            show=show,
+        )
+    # the weights alone: the module's time constants were rounded to single precision
+    trained = replace(start, projections=module.to_network().projections)
+    return evaluated(experiment, config, seed, trained, data, history)
+
+
+def evaluated(experiment: str, config: TTFSConfig, seed: int, trained: Network, data: Dataset, history: list[Row]) -> Trained:
+    """A trained network with its float64 predictions on the test images."""
+    spikes = FirstSpikes(data.test, config)
+    predictions = predict(TorchNetwork(trained, dt_ms=config.dt_ms, scheme=config.scheme, dtype=torch.float64), spikes)
+    return Trained(experiment, config, seed, trained, {INPUT: spikes.batch(slice(None))}, data.test.labels, predictions, data.split, history)
+
+
+@torch.no_grad()
+def predict(module: TorchNetwork, spikes: FirstSpikes, batch_size: int = 500) -> np.ndarray:
+    """Predicted classes [B] of all samples."""
+    parts = (slice(start, start + batch_size) for start in range(0, len(spikes), batch_size))
+    return np.concatenate([decide(module({INPUT: spikes.batch(p)}, record={OUTPUT: ("v",)}).states[OUTPUT]["v"].numpy()) for p in parts])
+
+
+def load_weights(path: Path, config_type: type[TTFSConfig], data: Dataset) -> Trained:
+    """The trained network of a file, evaluated on the test images of `data`. Raises ResultError when the file does not hold one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            notes, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        config = config_type(**json.loads(notes["config"]))
+    except (SafetensorError, KeyError, TypeError, OSError) as error:
+        raise ResultError(f"{path} does not hold the weights of a trained network ({error}); train it with: spiketwin run NAME --publish") from None
+    bare = network(config, data.inputs, len(data.classes), int(notes["seed"]))
+    if {p.name: p.shape for p in bare.projections} != {name: w.shape for name, w in tensors.items()}:
+        raise ResultError(f"{path} holds weights of other shapes than its settings say; train anew")
+    trained = replace(bare, projections=tuple(replace(p, weights=tensors[p.name].astype(np.float64)) for p in bare.projections))
+    return evaluated(notes["experiment"], config, int(notes["seed"]), trained, data, json.loads(notes["history"]))
