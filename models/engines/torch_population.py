@@ -172,12 +172,12 @@ class RunningPopulation:
             self.spike_scale = self._spike_scale()
 
     def _initial(self, values: dict[str, Tensor], shape: tuple[int, int]) -> dict:
+        like = next(iter(values.values()))
         values = dict(values)
         for name in [*self.spec.initial, *self.spec.states]:
             if name not in values:
-                values[name] = self._evaluate(self.spec.initial.get(name, "0"), values)
-        like = next(v for v in values.values() if torch.is_tensor(v))
-        return values | {n: torch.as_tensor(values[n], dtype=like.dtype, device=like.device).expand(shape) for n in self.spec.states}
+                values[name] = torch.as_tensor(self._evaluate(self.spec.initial.get(name, "0"), values), dtype=like.dtype, device=like.device)
+        return values | {name: values[name].expand(shape) for name in self.spec.states}
 
     def _evaluate(self, expression: str, values: Mapping | None = None):
         return eval(_compiled(expression, self.spec), self.globals, self.values if values is None else values)  # noqa: S307 - validated by NeuronSpec
@@ -185,7 +185,7 @@ class RunningPopulation:
     def _spike_scale(self) -> Tensor | float:
         """The ruler of the surrogate, evaluated once; without a spike_scale 1 mV for a voltage, else 1 SI unit."""
         known = {n: self.spec.dimension(n) for n in [*self.spec.parameters, *(e.name for e in self.spec.lines)]}
-        dimension = dimension_of(self.margin, {**known, "uniform": DIMENSIONLESS})
+        dimension = dimension_of(self.margin, {**known, "uniform": DIMENSIONLESS, "dt": BASE["second"]})
         if self.spec.spike_scale and dimension_of(self.spec.spike_scale, known) == dimension:
             return torch.as_tensor(self._evaluate(self.spec.spike_scale)).detach()
         return MILLIVOLT if dimension == BASE["volt"] else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -116,7 +117,9 @@ class SparseProjection(WeightedProjection):
         order = torch.argsort(post * shape[1] + column)
         start = torch.zeros(n_post + 1, dtype=torch.int64, device=values.device)
         start[1:] = torch.bincount(post, minlength=n_post).cumsum(0)
-        matrix = torch.sparse_csr_tensor(start, column[order], values[order], shape)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            matrix = torch.sparse_csr_tensor(start, column[order], values[order], shape, check_invariants=False)
         return lambda spikes: (matrix @ spikes.t()).t()
 
     def weights(self):
