@@ -68,17 +68,15 @@ def escape_rate_hz(drive_mv, *, hazard_0_hz, delta_v_mv, tau_mem_ms, v_threshold
     exp(-integral of the hazard) along v from v_reset to the drive r·i.
     Source: Gerstner et al. 2014, Neuronal Dynamics, section 9.1.
     """
-    t = np.linspace(0, _horizon_ms(drive_mv, hazard_0_hz, delta_v_mv, v_threshold_mv, tau_mem_ms), 200_001)
-    v = drive_mv + (v_reset_mv - drive_mv) * np.exp(-t / tau_mem_ms)
-    hazard = 1e-3 * hazard_0_hz * np.exp((v - v_threshold_mv) / delta_v_mv)
-    dt = t[1]
-    survivor = np.exp(-np.concatenate(([0.0], np.cumsum((hazard[1:] + hazard[:-1]) * dt / 2))))
-    return 1e3 / (tau_ref_ms + np.sum((survivor[1:] + survivor[:-1]) * dt / 2))
+    def hazard_per_ms(v):
+        # e^50 is a certain spike; the bound only keeps exp from overflowing
+        return 1e-3 * hazard_0_hz * np.exp(np.minimum((v - v_threshold_mv) / delta_v_mv, 50))
 
-
-def _horizon_ms(drive_mv, hazard_0_hz, delta_v_mv, v_threshold_mv, tau_mem_ms) -> float:
-    # v settles within 10 time constants; after that intervals are exponential with the final hazard
-    return 10 * tau_mem_ms + 30e3 / (hazard_0_hz * np.exp((drive_mv - v_threshold_mv) / delta_v_mv))
+    # v settles within 10 time constants; after that intervals are exponential with the final hazard.
+    t = np.linspace(0, 10 * tau_mem_ms + 30 / hazard_per_ms(drive_mv), 200_001)
+    hazard = hazard_per_ms(drive_mv + (v_reset_mv - drive_mv) * np.exp(-t / tau_mem_ms))
+    survivor = np.exp(-np.concatenate(([0.0], np.cumsum((hazard[1:] + hazard[:-1]) * t[1] / 2))))
+    return 1e3 / (tau_ref_ms + np.sum((survivor[1:] + survivor[:-1]) * t[1] / 2))
 
 
 def adaptive_rate_hz(drive_mv, *, theta_plus_mv, tau_theta_ms, tau_mem_ms, v_threshold_mv, v_reset_mv=0.0, tau_ref_ms=0.0) -> float:

@@ -3,6 +3,7 @@
 drive: constant analogue input, enough for regular firing ({} where the model has no drive). drive_max: the end of an f-I curve.
 receptor, weight, rate_hz: a Poisson train that makes the model fire through its (excitatory) receptor; the
 empty receptor means that the model has none. One spike of that weight does not make a rested neuron fire.
+quiet: parameters that silence a model which fires without input; {} where it is silent anyway.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ class Stimulus(TypedDict):
     receptor: str
     weight: str
     rate_hz: float
+    quiet: Mapping[str, float]
 
 
-def _stimulus(i_ext: str, drive_max: str, receptor: str = "", weight: str = "", rate_hz: float = 0.0) -> Stimulus:
-    return Stimulus(drive={"i_ext": i_ext}, drive_max=drive_max, receptor=receptor, weight=weight, rate_hz=rate_hz)
+def _stimulus(i_ext: str, drive_max: str, receptor: str = "", weight: str = "", rate_hz: float = 0.0, **quiet: float) -> Stimulus:
+    return Stimulus(drive={"i_ext": i_ext}, drive_max=drive_max, receptor=receptor, weight=weight, rate_hz=rate_hz, quiet=quiet)
 
 
 # Drives are no round multiples of the threshold: a v that meets it exactly would be decided by rounding.
@@ -46,7 +48,7 @@ STIMULUS: Mapping[str, Stimulus] = MappingProxyType(
         "leaky_readout": _stimulus("1.37 nA", "4 nA", "i_syn", "0.29 nA", 1000),
         "hh_1952": _stimulus("10 uA/cm**2", "60 uA/cm**2", "i_syn", "1.7 uA/cm**2", 1000),
         "hh_neuron": _stimulus("10 uA/cm**2", "60 uA/cm**2", "i_syn", "1.7 uA/cm**2", 1000),
-        "hh_traub_miles": _stimulus("0.2 nA", "1 nA", "g_exc", "3.1 nS", 400),
+        "hh_traub_miles": _stimulus("0.2 nA", "1 nA", "g_exc", "3.1 nS", 400, e_leak=-65),
     }
 )
 

@@ -10,6 +10,7 @@
     spike when v > v_spike and the last spike is tau_ref ago; no reset
 
 Absolute units, for an area of 20,000 um^2: 200 pF, gNa 20 uS, gK 6 uS, gL 10 nS, so that the COBA weights hold.
+With the leak reversal of -60 mV the neuron fires at 14 Hz without input; at -65 mV it is silent.
 
 Source: Traub & Miles 1991; Brette et al. 2007, benchmark 3, with the values of Brian2's COBAHH example.
 """
