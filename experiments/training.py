@@ -93,7 +93,7 @@ def fit(
         row: Row = {"epoch": epoch + 1}
         row |= {name: sum(s[name] * s["share"] for s in seen) for name in seen[0] if name != "share"}
         row |= {"validation_accuracy": validate(), "seconds": round(time.perf_counter() - start, 2)}
-        if row["validation_accuracy"] > max((r["validation_accuracy"] for r in history), default=-1.0):
+        if row["validation_accuracy"] > max((r["validation_accuracy"] for r in history), default=-math.inf):
             best = _weights(module)
         history.append(row)
         if checkpoint:

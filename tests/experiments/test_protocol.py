@@ -1,0 +1,176 @@
+"""Result files: complete or absent, several seeds, what an experiment must have, the results page."""
+
+import dataclasses
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from spiketwin.experiments import EXPERIMENTS, experiment, protocol, results_page
+from spiketwin.experiments.protocol import (
+    Result,
+    ResultError,
+    combine,
+    load,
+    measured,
+    run_seeds,
+    single,
+    summary,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    size: int = 3
+
+
+def study(name="some.study"):
+    def run(config, seed, *, folder=None):
+        with measured(split="none") as provenance:
+            pass
+        return single(module, config, seed, {"accuracy": 90.0 + seed}, curves={"loss": [1.0, 0.5]}, provenance=provenance)
+
+    module = SimpleNamespace(__name__=name, QUESTION="What?", Config=Config, run=run)
+    return module
+
+
+def test_a_summary_has_the_sample_standard_deviation():
+    # mean 2, deviations -1 0 1: sqrt(2/2) = 1
+    assert summary([1, 2, 3]) == {"mean": 2.0, "std": 1.0, "values": [1.0, 2.0, 3.0]}
+    assert summary([5])["std"] == 0.0
+
+
+def test_seeds_are_run_in_order_and_gathered(tmp_path):
+    saved = []
+    result = run_seeds(study(), Config(), [0, 1, 2], done=saved.append)
+    assert result.metrics["accuracy"] == {"mean": 91.0, "std": 1.0, "values": [90.0, 91.0, 92.0]}
+    assert result.seeds == (0, 1, 2) and result.config == {"size": 3} and result.experiment == "study"
+    assert [len(r.seeds) for r in saved] == [1, 2, 3]
+    again = load(result.write(tmp_path / "study.json"))
+    assert again.metrics == result.metrics and again.seeds == result.seeds
+    assert {"command", "versions", "commit", "wall_s", "machine", "split"} <= set(again.provenance)
+    assert again.provenance["machine"]["cores"] == os.cpu_count()
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_no_seed_or_the_same_seed_twice_is_an_error(seeds):
+    with pytest.raises(ResultError, match="seed"):
+        run_seeds(study(), Config(), seeds)
+
+
+def test_results_of_other_settings_are_not_combined():
+    with pytest.raises(ResultError, match="differ"):
+        combine([study().run(Config(), 0), study().run(Config(size=4), 1)])
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = study().run(Config(), 0).write(tmp_path / "study.json")
+    before = path.read_text()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(protocol.os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study().run(Config(), 1).write(path)
+    assert path.read_text() == before
+    assert os.listdir(tmp_path) == ["study.json"]
+
+
+def test_a_result_that_is_not_a_number_is_not_written(tmp_path):
+    result = single(study(), Config(), 0, {"accuracy": float("nan")})
+    with pytest.raises(ResultError, match="NaN"):
+        result.write(tmp_path / "study.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_result_files_are_named(tmp_path):
+    with pytest.raises(ResultError, match="spiketwin run study"):
+        load(tmp_path / "study.json")
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(ResultError, match="not JSON"):
+        load(tmp_path / "study.json")
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(ResultError, match="lacks experiment"):
+        load(tmp_path / "study.json")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_follows_the_protocol(name):
+    module = experiment(name)
+    assert module.QUESTION.endswith("?")
+    config = module.Config()
+    assert type(config).__dataclass_params__.frozen
+    assert callable(module.run) and callable(module.smoke)
+    for field in dataclasses.fields(config):
+        assert not field.name.endswith(("_s", "_seconds")), "times are in ms"
+
+
+@pytest.mark.parametrize("path", sorted(protocol.COMMITTED.glob("*.json")), ids=lambda p: p.stem)
+def test_committed_results_are_complete(path):
+    result = load(path)
+    assert result.experiment == path.stem and path.stem in EXPERIMENTS
+    assert len(set(result.seeds)) >= protocol.SEEDS_TO_PUBLISH
+    for metric in result.metrics.values():
+        assert summary(metric["values"]) == pytest.approx(metric) and len(metric["values"]) == len(result.seeds)
+    assert result.provenance["split"] and result.provenance["command"]
+
+
+def test_digits_smoke():
+    result = experiment("digits_ttfs").smoke()
+    assert result.mean("test_accuracy") > 10  # better than chance after two epochs
+    assert result.mean("spikes_per_neuron") > 0
+    assert len(result.curves["loss"]) == 2
+
+
+def test_fashion_smoke(data_dir):
+    data_dir("fashion-mnist")
+    result = experiment("fashion_ttfs").smoke()
+    # four batches do not teach much, but Brian2 must agree on each of the twenty images
+    assert result.mean("brian_agreement") == 100
+    assert result.mean("spikes_per_neuron") > 0
+
+
+# -- the page ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    for name, path in (("COMMITTED", "results"), ("BENCHMARKS", "benchmarks"), ("PAGE", "docs/results.md")):
+        monkeypatch.setattr(results_page, name, tmp_path / path)
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+    return tmp_path
+
+
+def test_the_page_says_what_the_files_say_and_knows_when_it_is_stale(page):
+    run_seeds(study(), Config(), [0, 1, 2]).write(page / "results" / "study.json")
+    protocol.write_json(
+        page / "benchmarks" / "training.json",
+        {
+            "rows": [{"system": "spiketwin", "median_ms": 12.5, "min_ms": 12, "max_ms": 13, "peak_mb": None, "runs": 5}],
+            "ratio_to_best_peer": 6.25,
+        },
+    )
+    assert results_page.is_stale()
+    text = results_page.write_page().read_text()
+    assert "91.00 ± 1.00" in text and "What?" in text and "Seeds 0 1 2" in text
+    assert "| spiketwin | 12.50 |" in text and "6.25" in text
+    assert not results_page.is_stale()
+    run_seeds(study(), Config(), [0, 1, 3]).write(page / "results" / "study.json")
+    assert results_page.is_stale()
+
+
+def test_a_bad_benchmark_file_is_named(page):
+    protocol.write_json(page / "benchmarks" / "training.json", {"rows": []})
+    with pytest.raises(ResultError, match="training.json"):
+        results_page.render()
+
+
+def test_the_committed_page_is_up_to_date():
+    assert not results_page.is_stale(), "docs/results.md differs from the result files; run: make results"
+
+
+def test_result_files_hold_what_the_design_says():
+    assert [f.name for f in dataclasses.fields(Result)] == ["experiment", "question", "config", "seeds", "metrics", "curves", "provenance"]
+    assert json.dumps(dataclasses.asdict(study().run(Config(), 0)))
