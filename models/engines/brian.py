@@ -21,8 +21,22 @@ from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsExc
 from brian2.utils.logger import catch_logs
 
 from spiketwin.models.discretisation import derive
-from spiketwin.models.engines.base import Inputs, Run, prepare, require_finite, require_supported, scheme_reasons
-from spiketwin.models.engines.brian_script import Method, Script, brian_unit, compose, equations_of, shared_parameters
+from spiketwin.models.engines.base import (
+    Inputs,
+    Run,
+    prepare,
+    require_finite,
+    require_supported,
+    scheme_reasons,
+)
+from spiketwin.models.engines.brian_script import (
+    Method,
+    Script,
+    brian_unit,
+    compose,
+    equations_of,
+    shared_parameters,
+)
 from spiketwin.models.network import Network, Population
 from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spikes import Spikes
@@ -215,7 +229,7 @@ def _well_conditioned(code: str, population: Population, dt_s: float) -> bool:
         probe = {s: np.where(values[s] == 0, 1e-3, values[s]) for s in population.neuron.states}
         namespace = {k: np.asarray(v, dtype=number) for k, v in {**values, **probe, "dt": dt_s}.items()}
         functions = {n: getattr(np, n) for n in ("exp", "sqrt", "sin", "cos", "sinh", "cosh", "tanh", "log")}
-        namespace |= {**functions, "int": int, "not_refractory": True}
+        namespace |= {**functions, "e": number(np.e), "pi": number(np.pi), "int": int, "not_refractory": True}
         with np.errstate(all="ignore"):
             exec(compile(code, "<Brian2's step>", "exec"), {"__builtins__": {}}, namespace)  # noqa: S102 - printed by Brian2
         results.append([np.asarray(namespace[s], dtype=number) for s in population.neuron.states])

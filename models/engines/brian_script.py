@@ -145,7 +145,6 @@ class _Writer:
         taken: set[str] = set()
         parts = (*run.network.populations, *run.network.sources, *run.network.projections)
         self.names = {p.name: identifier(p.name, taken) for p in parts}
-        self.objects: list[str] = []
 
     def script(self) -> Script:
         for population in self.run.network.populations:
@@ -156,13 +155,11 @@ class _Writer:
             self._projection(projection)
         for population in self.run.network.populations:
             self._monitors(population)
-        # Brian2 needs a positive duration in whole steps; each object has the one clock
         body = "\n".join(
             [
-                "clock = Clock(DT)",
+                "clock, network = Clock(DT), Network()",
                 *self.body,
                 "",
-                f"network = Network({', '.join(self.objects)})",
                 "network.run(STEPS*DT, report=report, report_period=0.5*second, namespace={})",
                 "",
                 *self._results(),
@@ -253,7 +250,7 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         self.body += [f"{name}_neurons.{key} = {text}" for key, text in settings]
         # a drive holds its value for the whole step, in every stage of the scheme
         self.body += [f"{name}_neurons.run_regularly({text!r}, when='before_start')" for text in timed]
-        self.objects.append(f"{name}_neurons")
+        self.body.append(f"network.add({name}_neurons)")
 
     def _source(self, name: str, size: int) -> None:
         key, spikes = self.names[name], self.run.spikes[name]
@@ -261,7 +258,7 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         self.body += ["", f"# {name}: a spike labelled n is sent in step n"]
         self.body += [f"{key}_step, {key}_index, {key}_fires = spikes_of({', '.join(columns)}, {size}, trials)"]
         self.body += [f"{key}_source = SpikeGeneratorGroup(max(len({key}_fires), 1), {key}_index, {key}_step*DT, sorted=True, clock=clock, name='{key}')"]
-        self.objects.append(f"{key}_source")
+        self.body.append(f"network.add({key}_source)")
 
     def _projection(self, p: Projection) -> None:
         key, network = self.names[p.name], self.run.network
@@ -289,17 +286,18 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         lines += [f"{key}_synapses.weight = {self._array(f'{p.name}.weight', numbers)}[which]{'*' + unit if unit else ''}"]
         if np.ptp(steps) > 0:
             lines += [f"{key}_synapses.delay = {self._array(f'{p.name}.delay_steps', steps.astype(np.int32))}[which]*DT"]
-        self.body += lines
-        self.objects.append(f"{key}_synapses")
+        lines += [f"network.add({key}_synapses)"]
+        # Brian2 refuses synapses that connect nothing
+        self.body += ["if len(i):  # else no input spike in these trials", *(f"    {line}" for line in lines)] if external else lines
 
     def _monitors(self, p: Population) -> None:
         name = self.names[p.name]
         if p.neuron.threshold:
             self.body += ["", f"{name}_spikes = SpikeMonitor({name}_neurons, name='{name}_spikes')"]
-            self.objects.append(f"{name}_spikes")
+            self.body += [f"network.add({name}_spikes)"]
         if states := self.run.record.get(p.name):
             self.body += [f"{name}_states = StateMonitor({name}_neurons, {list(states)!r}, record=True, when='start', clock=clock, name='{name}_states')"]
-            self.objects.append(f"{name}_states")
+            self.body += [f"network.add({name}_states)"]
 
     def _results(self) -> list[str]:
         lines = ["spikes, states, final = {}, {}, {}"]

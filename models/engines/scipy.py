@@ -15,6 +15,7 @@ import ast
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -47,7 +48,7 @@ class ScipyEngine:
     """
 
     method: str = "DOP853"
-    rtol: float = 1e-12
+    rtol: float = 1e-11
     max_neurons: int = 64
     name: str = "scipy"
 
@@ -121,7 +122,7 @@ def _margin(condition: str) -> tuple[str, bool] | None:
 
 
 def _function(spec: NeuronSpec, expressions: list[str]) -> Callable[..., tuple]:
-    """f(**values) -> the expressions' values, subexpressions worked out first."""
+    """f(*states, *drives, *parameters) -> the expressions' values, subexpressions worked out first."""
     lines: list[str] = []
 
     def need(expression: str) -> None:
@@ -140,7 +141,7 @@ def _function(spec: NeuronSpec, expressions: list[str]) -> Callable[..., tuple]:
     return namespace["f"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Layout:
     """A population's place in the joint state vector, and its functions."""
 
@@ -162,10 +163,11 @@ class _Layout:
     def stop(self) -> int:
         return self.start + self.size * len(self.population.neuron.states)
 
-    def states(self, y: np.ndarray) -> dict[str, np.ndarray]:
-        """Views of the states, name -> [N] (or [N, times])."""
-        block = y[self.start : self.stop].reshape(len(self.population.neuron.states), self.size, *y.shape[1:])
-        return dict(zip(self.population.neuron.states, block, strict=True))
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Where each state lies in the joint vector."""
+        states = self.population.neuron.states
+        return {s: slice(self.start + k * self.size, self.start + (k + 1) * self.size) for k, s in enumerate(states)}
 
 
 def _laid_out(run: Run) -> dict[str, _Layout]:
@@ -177,7 +179,7 @@ def _laid_out(run: Run) -> dict[str, _Layout]:
         layouts[p.name] = _Layout(
             p,
             start,
-            {name: np.broadcast_to(value, (p.size,)) for name, value in p.parameter_values().items()},
+            {name: np.broadcast_to(value, (p.size,)).copy() for name, value in p.parameter_values().items()},
             _function(spec, [spec.rates[s] for s in spec.states]),
             _function(spec, [margin[0]]) if margin else None,
             margin[1] if margin else True,
@@ -222,7 +224,7 @@ class _Trial:
             [np.full(q.size, SMALL.get(q.population.neuron.si_unit(s), 1e-3)) for q in layouts.values() for s in q.population.neuron.states]
         )
         self.active = {name: np.ones(q.size, dtype=bool) for name, q in layouts.items()}
-        self.drives: dict[str, dict[str, np.ndarray]] = {}
+        self.fixed: dict[str, list[np.ndarray]] = {}  # drives and parameters, in the order of the functions' arguments
         self.events: list = []
         self.order = count()
         self.out = _Outcome({n: [] for n in layouts})
@@ -240,17 +242,21 @@ class _Trial:
             self._receive_due(t)
             self._settle(t)
         for name, q in self.layouts.items():
-            self.out.final[name] = {s: v.copy() for s, v in q.states(self.y).items()}
+            self.out.final[name] = {s: self.y[where].copy() for s, where in q.slices.items()}
         return self.out
 
     # -- events --
 
-    def _push(self, t: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self.events, (t, next(self.order), action))
+    def _push(self, t: float, action: Callable[[], None], *, ends_period: bool = False) -> None:
+        heapq.heappush(self.events, (t, next(self.order), ends_period, action))
 
     def _receive_due(self, t: float) -> None:
+        due = []
         while self.events and self.events[0][0] <= t + self.tolerance:
-            heapq.heappop(self.events)[2]()
+            due.append(heapq.heappop(self.events))
+        # a spike that arrives as a refractory period ends is still lost, as in the reference schedule
+        for _, _, _, action in sorted(due, key=lambda event: event[2]):
+            action()
 
     def _schedule_inputs(self) -> None:
         dt = self.run_.dt_s
@@ -278,21 +284,20 @@ class _Trial:
         q = self.layouts[target]
         if receptor in q.population.neuron.gated:
             weight = weight * self.active[target][post]
-        np.add.at(q.states(self.y)[receptor], post, weight)
+        np.add.at(self.y[q.slices[receptor]], post, weight)
 
     def _set_drives(self, step: int) -> None:
         for name, drives in self.run_.drives.items():
             size = self.layouts[name].size
             now = {k: v if v.ndim < 3 else v[min(step, len(v) - 1), min(self.trial, v.shape[1] - 1)] for k, v in drives.items()}
-            self.drives[name] = {k: np.broadcast_to(v, (size,)) for k, v in now.items()}
+            self.fixed[name] = [*(np.broadcast_to(now[k], (size,)) for k in self.layouts[name].population.neuron.drives), *self.layouts[name].parameters.values()]
 
     # -- spikes --
 
-    def _values(self, q: _Layout, y: np.ndarray) -> dict[str, np.ndarray]:
-        values = {**self.drives[q.population.name], **q.parameters}
-        if y.ndim > 1:
-            values = {k: v[:, None] for k, v in values.items()}
-        return {**q.states(y), **values}
+    def _arguments(self, q: _Layout, y: np.ndarray) -> list[np.ndarray]:
+        """States, drives and parameters, [N] or [N, times]."""
+        fixed = self.fixed[q.population.name]
+        return [*(y[where] for where in q.slices.values()), *(fixed if y.ndim == 1 else (v[:, None] for v in fixed))]
 
     def _watch(self, y: np.ndarray) -> np.ndarray:
         """Per neuron of the network what must not become positive: threshold margin if active, else how far its refractory condition has ceased to hold."""
@@ -300,11 +305,11 @@ class _Trial:
         for name, q in self.layouts.items():
             active = self.active[name].reshape(-1, *(1,) * (y.ndim - 1))
             row = np.full((q.size, *y.shape[1:]), -np.inf)
-            values = self._values(q, y)
+            values = self._arguments(q, y)
             if q.margin:
-                row = np.where(active, q.margin(**values)[0], row)
+                row = np.where(active, q.margin(*values)[0], row)
             if q.condition:
-                row = np.where(active, row, -q.condition(**values)[0])
+                row = np.where(active, row, -q.condition(*values)[0])
             rows.append(row)
         return np.concatenate(rows)
 
@@ -313,7 +318,7 @@ class _Trial:
         for _ in range(CASCADE):
             for name, q in self.layouts.items():
                 if q.condition:
-                    self.active[name] |= ~(q.condition(**self._values(q, self.y))[0] > 0)
+                    self.active[name] |= ~(q.condition(*self._arguments(q, self.y))[0] > 0)
             spiking = {name: which for name, q in self.layouts.items() if len(which := self._above(name, q))}
             if not spiking or t >= self.end:
                 return
@@ -324,7 +329,7 @@ class _Trial:
     def _above(self, name: str, q: _Layout) -> np.ndarray:
         if q.margin is None:
             return np.zeros(0, dtype=int)
-        margin = q.margin(**self._values(q, self.y))[0]
+        margin = q.margin(*self._arguments(q, self.y))[0]
         return np.flatnonzero(self.active[name] & ((margin > 0) if q.strict else (margin >= 0)))
 
     def _fire(self, t: float, spiking: Mapping[str, np.ndarray]) -> None:
@@ -340,32 +345,32 @@ class _Trial:
         self._receive_due(t)
         for name, which in spiking.items():
             q = self.layouts[name]
-            values = {k: v[which] for k, v in self._values(q, self.y).items()}
             for target, operator, expression in q.resets:
-                change = expression(**values)[0]
-                new = {"=": change, "+=": values[target] + change, "-=": values[target] - change}[operator]
-                values[target] = np.broadcast_to(new, which.shape)
-                q.states(self.y)[target][which] = new
+                change = np.broadcast_to(expression(*self._arguments(q, self.y))[0], (q.size,))[which]
+                old = self.y[q.slices[target]][which]
+                self.y[q.slices[target]][which] = {"=": change, "+=": old + change, "-=": old - change}[operator]
             if q.population.neuron.refractory_kind == "time":
                 for n in which:
                     period = q.parameters[q.population.neuron.refractory][n]
-                    self._push(t + period, lambda active=self.active[name], n=n: active.__setitem__(n, True))
+                    self._push(t + period, lambda active=self.active[name], n=n: active.__setitem__(n, True), ends_period=True)
 
     # -- between events --
 
     def _slope(self, t: float, y: np.ndarray) -> np.ndarray:
         out = np.empty_like(y)
         for name, q in self.layouts.items():
-            rates, slopes = q.rates(**self._values(q, y)), q.states(out)
-            for state, rate in zip(q.population.neuron.states, rates, strict=True):
-                slopes[state][:] = rate * self.active[name] if state in q.population.neuron.gated else rate
+            rates, gated = q.rates(*self._arguments(q, y)), q.population.neuron.gated
+            for (state, where), rate in zip(q.slices.items(), rates, strict=True):
+                out[where] = rate * self.active[name] if state in gated else rate
         return out
 
     def _integrate(self, t: float, until: float) -> float:
         """Advance to `until` or to the first neuron that needs attention; returns the time reached."""
         solver = METHODS[self.engine.method](self._slope, t, self.y, until, rtol=self.engine.rtol, atol=self.atol)
         while solver.status == "running":
-            message = solver.step()
+            # a trial step may overflow; it is rejected and made shorter
+            with np.errstate(all="ignore"):
+                message = solver.step()
             if solver.status == "failed":
                 raise RuntimeError(f"the adaptive solution stops at {solver.t * 1e3:.6f} ms: {message}; try ScipyEngine(method='Radau')")
             dense = solver.dense_output()
@@ -403,9 +408,8 @@ class _Trial:
             if self.out.states:
                 y = dense(self.sampled * self.run_.dt_s)
                 for name, states in self.out.states.items():
-                    values = self.layouts[name].states(y)
                     for state, rows in states.items():
-                        rows[self.sampled] = values[state]
+                        rows[self.sampled] = y[self.layouts[name].slices[state]]
             self.sampled += 1
 
 
