@@ -42,7 +42,7 @@ class CompiledEngine:
         reasons = scheme_reasons(network, scheme)
         for spec in {p.neuron.name: p.neuron for p in network.populations}.values():
             if names_in(spec.reset) & {"rand", "randn"}:
-                reasons.append(f"the reset of '{spec.name}' draws random numbers; draw them in the threshold, or use noise in the equations")
+                reasons.append(f"the reset of '{spec.name}' draws random numbers; draw them in the threshold or the equations")
         return reasons
 
     def run(
@@ -65,7 +65,8 @@ class CompiledEngine:
             network, inputs, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms, trials=trials, record=record, noise=noise, seed=seed
         )
         program = Program(run, np.dtype(self.dtype))
-        program.execute(self.threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1, progress)
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        program.execute(self.threads or (int(asked) if asked.isdigit() else 0) or os.cpu_count() or 1, progress)
         return program.recording()
 
 

@@ -139,8 +139,12 @@ class Program:
         blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
         total, stop = self.run.trials * self.run.steps, Event()
 
+        def report() -> None:
+            if progress:
+                progress(sum(b.done for b in blocks) / total)
+
         def advance(block: Block) -> None:
-            self._advance(driver, block, stop, progress and (lambda: progress(sum(b.done for b in blocks) / total)))
+            self._advance(driver, block, stop, report)
 
         if len(blocks) == 1:
             advance(blocks[0])
@@ -150,9 +154,9 @@ class Program:
                     list(pool.map(advance, blocks))
                 finally:
                     stop.set()  # after Ctrl-C the other threads end with their current call
-        self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]] or [np.empty(0, np.uint32)]) for p in range(len(self.cells))]
+        self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]]) for p in range(len(self.cells))]
 
-    def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None] | None) -> None:
+    def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None]) -> None:
         own = self._workspace()
         arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
         cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
@@ -166,8 +170,7 @@ class Program:
             block.done = int((cursor[0] - block.first) * steps + cursor[1])
             if time.perf_counter() - started < CALL_SECONDS / 4:
                 budget *= 4
-            if report:
-                report()
+            report()
 
     def _workspace(self) -> dict[str, np.ndarray]:
         """Arrays that one thread uses for one trial after the other."""

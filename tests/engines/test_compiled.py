@@ -208,7 +208,8 @@ def test_noise_that_is_given_is_the_noise_that_is_used():
 
 def test_condition_that_keeps_a_neuron_refractory():
     """v rises by 1 a step from 0 and fires above 2.5; it may fire again only once it has been below 1.5 before a step."""
-    spec = NeuronSpec("until_low", "dv/dt = rate : 1\n rate : hertz", {"top": Parameter(2.5)}, threshold="v > top", reset="v -= 4", refractory="v > 1.5")
+    equations, parameters = "dv/dt = rate : 1\n rate : hertz", {"top": Parameter(2.5)}
+    spec = NeuronSpec("until_low", equations, parameters, threshold="v > top", reset="v -= 4", refractory="v > 1.5")
     network = Network([Population("p", spec, 1, drives={"rate": 1 / (DT_MS * 1e-3)})])
     got = get_engine("compiled").run(network, dt_ms=DT_MS, duration_ms=8, scheme="euler", record={"p": ("v",)})
     # 0 1 2 | 3 fires, -1: 0 1 2 3 fires …
@@ -219,7 +220,8 @@ def test_condition_that_keeps_a_neuron_refractory():
 def test_single_precision_stays_close():
     rng = np.random.default_rng(6)
     network, spikes = two_receptor_network(rng), given(rng, 60, 1, 10)
-    double, single = (CompiledEngine(dtype=d).run(network, {"input": spikes}, dt_ms=DT_MS, record={"p": ("v",)}) for d in ("float64", "float32"))
+    engines = [CompiledEngine(dtype=d) for d in ("float64", "float32")]
+    double, single = (engine.run(network, {"input": spikes}, dt_ms=DT_MS, record={"p": ("v",)}) for engine in engines)
     assert single.states["p"]["v"].dtype == np.float32
     # up to the first spike that may flip by rounding, here none in 30 ms: 24 bits of 60 mV, 60 steps
     np.testing.assert_allclose(single.states["p"]["v"], double.states["p"]["v"], atol=1e-6)
