@@ -7,7 +7,14 @@ import pytest
 import scipy.sparse
 from scipy.signal import correlate2d
 
-from spiketwin.models.network import Convolution, Network, PoissonSource, Population, Projection, SpikeSource
+from spiketwin.models.network import (
+    Convolution,
+    Network,
+    PoissonSource,
+    Population,
+    Projection,
+    SpikeSource,
+)
 from spiketwin.models.neurons import neuron
 from spiketwin.models.spec import SpecError
 from spiketwin.models.units import UnitError
@@ -53,8 +60,8 @@ def test_convolution_is_a_correlation(stride, padding):
     np.testing.assert_allclose(convolution.to_sparse() @ image.ravel(), expected.ravel())
 
 
-def network(weights=np.ones((2, 3)), *, receptor="i_syn", unit="nA", source="in", target="cells", delay_ms=0.0):
-    return Network([Population("cells", CUBA, 2)], [Projection(source, target, weights, receptor, unit, delay_ms)], [SpikeSource("in", 3)])
+def network(weights=((1.0,) * 3,) * 2, *, receptor="i_syn", unit="nA", source="in", target="cells", delay_ms=0.0):
+    return Network([Population("cells", CUBA, 2)], [Projection(source, target, np.array(weights), receptor, unit, delay_ms)], [SpikeSource("in", 3)])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spiketwin.models.discretisation import unsupported_reason
-from spiketwin.models.network import Network, Population, Projection, PoissonSource
+from spiketwin.models.network import Network, PoissonSource, Population, Projection
 from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.models.neurons.stimuli import STIMULUS, stimulus
 from spiketwin.models.units import quantity

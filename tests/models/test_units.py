@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from spiketwin.models.units import BASE, COMPOUND, UnitError, dimension_of, identifiers, quantity, unit
+from spiketwin.models.units import (
+    BASE,
+    COMPOUND,
+    UnitError,
+    dimension_of,
+    identifiers,
+    quantity,
+    unit,
+)
 
 
 @pytest.mark.parametrize(
