@@ -6,7 +6,7 @@ A new experiment is a module that follows protocol.py, and one line in EXPERIMEN
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from spiketwin.models.spec import unknown
 
@@ -25,4 +25,4 @@ def experiment(name: str) -> Experiment:
     """The experiment of that name. Raises ValueError that suggests the closest name."""
     if name not in EXPERIMENTS:
         raise ValueError(unknown(name, "experiment", "spiketwin", EXPERIMENTS))
-    return import_module(EXPERIMENTS[name])
+    return cast("Experiment", import_module(EXPERIMENTS[name]))

@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from spiketwin.experiments import EXPERIMENTS, experiment
+from spiketwin.experiments.progress import working
 from spiketwin.models.spec import unknown
 
 INTERRUPTED = 130
@@ -245,9 +246,12 @@ def script(
 
     spec = neuron(model)
     network = Network([Population("cells", spec, 1, drives=dict(stimulus(model)["drive"]))])
-    path = get_engine("brian").write_script(
-        out or Path(f"{model}.py"), network, dt_ms=dt_ms, duration_ms=duration_ms, scheme=scheme or best_scheme(spec), record={"cells": ("v",)}
-    )
+    path = out or Path(f"{model}.py")
+    with working("writing the program"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path = get_engine("brian").write_script(
+            path, network, dt_ms=dt_ms, duration_ms=duration_ms, scheme=scheme or best_scheme(spec), record={"cells": ("v",)}
+        )
     print(f"written to {path}; run it with: python {path}")
 
 
@@ -261,7 +265,8 @@ def figure(model: Positional[str], out: Path | None = None) -> None:
     from spiketwin.models.gallery import figure as drawn
 
     path = out or Path(f"{model}.png")
-    picture = drawn(model)
+    with working(f"simulating {model}"):
+        picture = drawn(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path)
     print(f"written to {path}")

@@ -17,16 +17,24 @@ QUESTION = "How well does a small recurrent spiking network read digits from one
 class Config(ttfs.TTFSConfig):
     """64 pixels, recurrent hidden neurons, 10 read-outs. The dimmest pixel that spikes does so after 32 ms."""
 
-    hidden: int = 64
+    hidden: int = 100
     """Hidden neurons."""
     recurrent: bool = True
     """Whether hidden neurons also feed each other."""
-    tmax_ms: float = 50.0
+    tmax_ms: float = 42.0
     """Length of a trial in ms; later first spikes are dropped."""
+    weight_scale: float = 0.3
+    """Initial weights are normal with this standard deviation over the square root of the inputs of a neuron."""
+    surrogate_scale: float = 30.0
+    """Steepness of the surrogate gradient 1/(scale |v - threshold| + 1)^2."""
+    regulariser: float = 1e-6
+    """Price of one hidden spike in the loss."""
+    input_dropout: float = 0.1
+    """Share of input spikes left out at random while training."""
+    epochs: int = 16
+    """Passes through the training data."""
     batch_size: int = 96
     """Trials per weight update."""
-    epochs: int = 20
-    """Passes through the training data."""
     learning_rate: float = 5e-3
     """Adam's learning rate at the start, per nA."""
 

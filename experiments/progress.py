@@ -69,3 +69,15 @@ def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silen
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             yield _Bar(bar, bar.add_task(title, total=total, note="", visible=False))
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A sign of life on standard error while something of unknown length runs; nothing outside a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -96,7 +96,7 @@ def combine(results: Sequence[Result]) -> Result:
         if other.experiment != first.experiment or other.config != first.config or set(other.metrics) != set(first.metrics):
             raise ResultError(f"results of '{first.experiment}' and '{other.experiment}' differ in experiment, config or metrics; combine equal runs")
     seeds = tuple(s for r in results for s in r.seeds)
-    walls = [r.provenance.get("wall_s") for r in results]
+    wall_s = sum(r.provenance.get("wall_s", 0.0) for r in results)
     return Result(
         experiment=first.experiment,
         question=first.question,
@@ -104,7 +104,7 @@ def combine(results: Sequence[Result]) -> Result:
         seeds=seeds,
         metrics={name: summary([v for r in results for v in r.metrics[name]["values"]]) for name in first.metrics},
         curves={name: [r.curves.get(name) for r in results] for name in first.curves},
-        provenance={**first.provenance, "wall_s": round(sum(walls), 1)} if all(w is not None for w in walls) else dict(first.provenance),
+        provenance={**first.provenance, "wall_s": round(wall_s, 1)},
     )
 
 

@@ -45,7 +45,8 @@ def poisson(x, *, rate_hz: float, duration_ms: float, dt_ms: float = 1.0, seed: 
     x = _intensities(x)
     if not (np.isfinite(rate_hz) and rate_hz >= 0):
         raise ValueError(f"rate_hz = {rate_hz} must be finite and not negative")
-    return trains(x * rate_hz, _steps(duration_ms, dt_ms, "duration_ms"), *x.shape, dt_ms, np.random.default_rng(seed))
+    trials, size = x.shape
+    return trains(x * rate_hz, _steps(duration_ms, dt_ms, "duration_ms"), trials, size, dt_ms, np.random.default_rng(seed))
 
 
 def _intensities(x) -> np.ndarray:
