@@ -101,13 +101,21 @@ class TorchNetwork(nn.Module):
         given = dict(inputs or {})
         T, B = self._extent(given, steps, trials)
         record = self._checked_record(record)
-        spikes: dict[str, Tensor | Spikes] = {s.name: self._source(s, given.pop(s.name, None), T, B, generator) for s in self.network.sources}
-        drives = {p.name: {d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size) for d in p.neuron.drives if f"{p.name}.{d}" in given}
-                  for p in self.network.populations}
+        spikes: dict[str, Tensor | Spikes] = {
+            s.name: self._source(s, given.pop(s.name, None), T, B, generator) for s in self.network.sources
+        }
+        drives = {
+            p.name: {
+                d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size)
+                for d in p.neuron.drives
+                if f"{p.name}.{d}" in given
+            }
+            for p in self.network.populations
+        }
         if given:
             known = [*spikes, *(f"{p.name}.{d}" for p in self.network.populations for d in p.neuron.drives)]
             raise ValueError(unknown(next(iter(given)), "input", "network", known))
-        noise = self._noise(dict(noise or {}), T, B, generator)
+        draws = self._noise(dict(noise or {}), T, B, generator)
 
         setting = Setting(self.scheme, self.dt_ms * 1e-3, T, B, self.surrogate, self.detach_reset)
         done: dict[str, RunningPopulation] = {}
@@ -116,7 +124,7 @@ class TorchNetwork(nn.Module):
             for name in group:
                 self.populations[name].project_()
                 running[name] = RunningPopulation(
-                    self.populations[name], setting, record.get(name, ()), self._arrivals(name, group, spikes), drives[name], noise[name]
+                    self.populations[name], setting, record.get(name, ()), self._arrivals(name, group, spikes), drives[name], draws[name]
                 )
             for projection in self.network.projections:
                 if projection.source in running and projection.target in running:
@@ -152,8 +160,12 @@ class TorchNetwork(nn.Module):
                 part = arrivals(module, spikes[projection.source])
                 # one sum finds a NaN of the weights as well as one of the input
                 if not torch.isfinite(part.detach().sum()):
-                    culprit = f"spikes of '{projection.source}'" if torch.isfinite(module.weight).all() else f"weights of '{projection.name}'"
-                    raise ValueError(f"{culprit} hold NaN or infinite values; repair them first (a learning rate too high can be the cause)")
+                    culprit = (
+                        f"spikes of '{projection.source}'" if torch.isfinite(module.weight).all() else f"weights of '{projection.name}'"
+                    )
+                    raise ValueError(
+                        f"{culprit} hold NaN or infinite values; repair them first (a learning rate too high can be the cause)"
+                    )
                 total[projection.receptor] = total[projection.receptor] + part if projection.receptor in total else part
         return total
 
@@ -196,7 +208,9 @@ class TorchNetwork(nn.Module):
             raise ValueError(f"spikes of '{name}' have shape {tuple(given.shape)}, but [T, B, N] is {shape}")
         if isinstance(given, Spikes):
             if not np.isclose(given.dt_ms, self.dt_ms, rtol=1e-9):
-                raise ValueError(f"spikes of '{name}' are on a grid of {given.dt_ms} ms, but the module has dt_ms = {self.dt_ms}; use Spikes.refined or re-encode")
+                raise ValueError(
+                    f"spikes of '{name}' are on a grid of {given.dt_ms} ms, but the module has dt_ms = {self.dt_ms}; use Spikes.refined or re-encode"
+                )
             return given
         return self._fits(f"spikes of '{name}'", given)
 
@@ -214,7 +228,9 @@ class TorchNetwork(nn.Module):
         if tensor.device != self.like.device:
             raise ValueError(f"{what} is on {tensor.device}, the module on {self.like.device}; move one with .to()")
         if tensor.is_floating_point() and tensor.dtype != self.like.dtype:
-            raise TypeError(f"{what} is {tensor.dtype}, the module {self.like.dtype}; convert it with .to({self.like.dtype}), or the module with .double() or .float()")
+            raise TypeError(
+                f"{what} is {tensor.dtype}, the module {self.like.dtype}; convert it with .to({self.like.dtype}), or the module with .double() or .float()"
+            )
         if tensor.is_complex():
             raise TypeError(f"{what} is complex; give real values")
         return tensor.to(self.like.dtype)
@@ -249,7 +265,11 @@ class TorchNetwork(nn.Module):
 
     def _population(self, population):
         module = self.populations[population.name]
-        values = {n: v.detach().double().cpu().numpy() / unit(population.neuron.parameters[n].unit)[0] for n, v in module.values().items() if n in population.neuron.parameters}
+        values = {
+            n: v.detach().double().cpu().numpy() / unit(population.neuron.parameters[n].unit)[0]
+            for n, v in module.values().items()
+            if n in population.neuron.parameters
+        }
         return replace(population, parameters=values)
 
     def extra_repr(self) -> str:

@@ -37,7 +37,9 @@ class PopulationModule(nn.Module):
             if name not in spec.parameters:
                 raise SpecError(unknown(name, "parameter", spec.name, spec.parameters))
             if name == spec.refractory:
-                raise ValueError(f"'{name}' of '{population.name}' acts as a whole number of steps and has no gradient; leave it out of trainable_parameters")
+                raise ValueError(
+                    f"'{name}' of '{population.name}' acts as a whole number of steps and has no gradient; leave it out of trainable_parameters"
+                )
         given = {n: v for n, v in population.drive_values().items()}
         given |= {n: v for n, v in population.initial_values().items() if n in population.initial}
         for name, value in population.parameter_values().items():
@@ -149,8 +151,15 @@ class RunningPopulation:
     noise: 'noise' or 'uniform' -> [T, B, N].
     """
 
-    def __init__(self, module: PopulationModule, setting: Setting, record: tuple[str, ...], arrivals: Mapping[str, Tensor],
-                 drives: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        module: PopulationModule,
+        setting: Setting,
+        record: tuple[str, ...],
+        arrivals: Mapping[str, Tensor],
+        drives: Mapping[str, Tensor],
+        noise: Mapping[str, Tensor],
+    ) -> None:
         self.spec, self.setting = module.population.neuron, setting
         self.spikes: list[Tensor] = []
         self.recorded: dict[str, list[Tensor]] = {name: [] for name in record}
@@ -163,20 +172,26 @@ class RunningPopulation:
         self.globals = {"__builtins__": {}, **_namespace()}
         self.values = self._initial(values, (setting.trials, module.population.size))
         self._start_refractoriness(values, module.population.size)
-        step = derive(self.spec if self.is_clamped else _without_gate(self.spec) if self.spec.refractory else self.spec, setting.scheme)
+        step = derive(
+            self.spec if self.active is not None else _without_gate(self.spec) if self.spec.refractory else self.spec, setting.scheme
+        )
         self.values |= step.constant_values(values, setting.dt_s, backend="torch") | {"dt": setting.dt_s}
         self.advance, self.arguments = _advance(step), step.arguments
+        # spiked keeps its value until the next threshold; just_spiked until the refractory count of the next step
         self.spiked: Tensor | None = None
+        self.just_spiked: Tensor | None = None
         if self.spec.threshold:
             self.margin, self.is_strict = margin(self.spec)
-            self.spike_scale = self._spike_scale()
+            self.per_spike_scale = 1 / self._spike_scale()
 
     def _initial(self, values: dict[str, Tensor], shape: tuple[int, int]) -> dict:
         like = next(iter(values.values()))
         values = dict(values)
         for name in [*self.spec.initial, *self.spec.states]:
             if name not in values:
-                values[name] = torch.as_tensor(self._evaluate(self.spec.initial.get(name, "0"), values), dtype=like.dtype, device=like.device)
+                values[name] = torch.as_tensor(
+                    self._evaluate(self.spec.initial.get(name, "0"), values), dtype=like.dtype, device=like.device
+                )
         return values | {name: values[name].expand(shape) for name in self.spec.states}
 
     def _evaluate(self, expression: str, values: Mapping | None = None):
@@ -194,16 +209,14 @@ class RunningPopulation:
         """active: neurons that integrate and may spike; None where a period of at most one step never holds any."""
         kind, shape = self.spec.refractory_kind, (self.setting.trials, size)
         device = next(iter(self.values.values())).device
-        self.active: Tensor | None = None
-        self.is_clamped = kind == "condition"
+        is_held = kind == "condition"
         if kind == "time":
             # Brian2 counts the spike's own step: active again tau_ref/dt steps after the spike's label
             hold = torch.as_tensor(timestep(values[self.spec.refractory].detach().double().cpu().numpy(), self.setting.dt_s))
-            self.is_clamped = bool((hold > 1).any())
-            self.hold = hold.to(device)
-            self.last_spike = torch.full(shape, -(2**62), dtype=torch.int64, device=device)
-        if self.is_clamped:
-            self.active = torch.ones(shape, dtype=torch.bool, device=device)
+            is_held = bool((hold > 1).any())
+            self.hold = hold.to(device) if hold.ndim else int(hold)
+            self.last_spike = torch.full(shape, -(2**30), dtype=torch.int32, device=device)
+        self.active = torch.ones(shape, dtype=torch.bool, device=device) if is_held else None
 
     # -- the events of a step ------------------------------------------------------------------------
 
@@ -213,17 +226,18 @@ class RunningPopulation:
             rows.append(self.values[name])
 
     def count_down(self, n: int) -> None:
-        if not self.is_clamped:
+        self.just_spiked = None
+        if self.active is None:
             return
         if self.spec.refractory_kind == "time":
-            self.active = n - self.last_spike >= self.hold
+            self.active = self.last_spike <= n - self.hold
         else:
             self.active = self.active | ~self._evaluate(self.spec.refractory)
 
     def integrate(self, n: int) -> None:
         for name, rows in self.varying.items():
             self.values[name] = rows[n]
-        if self.is_clamped:
+        if self.active is not None:
             self.values["active"] = self.active
         new = self.advance(*[self.values[name] for name in self.arguments])
         self.values.update(zip(self.spec.states, new, strict=True))
@@ -233,18 +247,17 @@ class RunningPopulation:
             return
         distance = self._evaluate(self.margin)
         over = distance > 0 if self.is_strict else distance >= 0
+        spiked = over if self.active is None else over & self.active
         if self.setting.surrogate is None:
-            self.spiked = over & self.active if self.is_clamped else over
-            spikes = self.spiked.to(distance.dtype)
+            self.spikes.append(spiked.to(distance.dtype))
         else:
-            spikes = self.setting.surrogate(distance / self.spike_scale, over)
-            self.spiked = over & self.active if self.is_clamped else over
-            spikes = spikes * self.active if self.is_clamped else spikes
-        self.spikes.append(spikes)
-        if self.is_clamped:
-            self.active = self.active & ~self.spiked
-            if self.spec.refractory_kind == "time":
-                self.last_spike = self.last_spike.masked_fill(self.spiked, n)
+            spikes = self.setting.surrogate(distance * self.per_spike_scale, over)
+            self.spikes.append(spikes if self.active is None else spikes * self.active)
+        if self.active is not None and self.spec.refractory_kind == "condition":
+            self.active = self.active & ~spiked
+        elif self.active is not None:
+            self.last_spike = torch.where(spiked, n, self.last_spike)
+        self.spiked = self.just_spiked = spiked
 
     def receive(self, n: int) -> None:
         for receptor, rows in self.arrivals.items():
@@ -256,8 +269,8 @@ class RunningPopulation:
     def _add(self, receptor: str, increments: Tensor) -> None:
         if receptor in self.spec.gated:
             # a refractory neuron, and one that has just spiked, does not listen
-            deaf = ~self.active if self.is_clamped else self.spiked
-            increments = increments if deaf is None else increments.masked_fill(deaf, 0)
+            for deaf in (self.just_spiked, None if self.active is None else ~self.active):
+                increments = increments if deaf is None else increments.masked_fill(deaf, 0)
         self.values[receptor] = self.values[receptor] + increments
 
     def reset(self, n: int) -> None:

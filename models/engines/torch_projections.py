@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -51,7 +53,7 @@ class WeightedProjection(nn.Module):
         maps = self.transmits()
         if len(maps) == 1:
             return maps[0]
-        return lambda spikes: sum(f(part) for f, part in zip(maps, spikes.chunk(len(maps), dim=1), strict=True))
+        return lambda spikes: reduce(torch.add, (f(part) for f, part in zip(maps, spikes.chunk(len(maps), dim=1), strict=True)))
 
     def extra_repr(self) -> str:
         p = self.projection
@@ -120,7 +122,7 @@ class SparseProjection(WeightedProjection):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
             matrix = torch.sparse_csr_tensor(start, column[order], values[order], shape, check_invariants=False)
-        return lambda spikes: (matrix @ spikes.t()).t()
+        return lambda spikes: (matrix @ spikes.t().contiguous()).t()
 
     def weights(self):
         import scipy.sparse
@@ -133,10 +135,12 @@ class ConvolutionalProjection(WeightedProjection):
 
     def __init__(self, projection: Projection, dt_ms: float, dtype: torch.dtype) -> None:
         super().__init__(projection, projection.values(), delay_steps(projection.delay_ms, dt_ms), dtype)
+        if not isinstance(projection.weights, Convolution):
+            raise TypeError(f"weights of '{projection.name}' are a {type(projection.weights).__name__}, not a Convolution")
+        self.shape = projection.weights
 
     def transmits(self) -> list[Transmit]:
-        shape: Convolution = self.projection.weights
-        kernel = self.si
+        shape, kernel = self.shape, self.si
 
         def transmit(spikes: Tensor) -> Tensor:
             image = spikes.reshape(-1, kernel.shape[1], shape.height, shape.width)
@@ -145,8 +149,7 @@ class ConvolutionalProjection(WeightedProjection):
         return [transmit]
 
     def weights(self) -> Convolution:
-        shape: Convolution = self.projection.weights
-        return Convolution(_numpy(self.weight), shape.height, shape.width, shape.stride, shape.padding)
+        return replace(self.shape, kernel=_numpy(self.weight))
 
 
 def module_of(projection: Projection, dt_ms: float, dtype: torch.dtype) -> WeightedProjection:
@@ -170,19 +173,18 @@ def convolution_reason(projection: Projection) -> str:
 
 def arrivals(module: WeightedProjection, spikes: Tensor | Spikes) -> Tensor:
     """Increments [T, B, N_post] that `spikes` of all steps cause; those due after the last step are dropped."""
-    T, B, _ = spikes.shape
-    total = None
+    T, B, n_pre = spikes.shape
     if isinstance(spikes, Spikes):
         if isinstance(module, DenseProjection):
             parts = (_event_product(spikes, d, matrix) for d, matrix in zip(module.delays, module.matrices(), strict=True))
-            return sum(parts).view(T, B, -1)
+            return reduce(torch.add, parts).view(T, B, -1)
         spikes = dense(spikes, module.weight)
+    parts = []
     for d, transmit in zip(module.delays, module.transmits(), strict=True):
         early = spikes[: max(T - d, 0)]
-        part = transmit(early.reshape(-1, spikes.shape[2])).view(len(early), B, -1)
-        part = functional.pad(part, (0, 0, 0, 0, T - len(early), 0)) if d else part
-        total = part if total is None else total + part
-    return total
+        part = transmit(early.reshape(-1, n_pre)).view(len(early), B, module.projection.shape[0])
+        parts.append(functional.pad(part, (0, 0, 0, 0, T - len(early), 0)) if d else part)
+    return reduce(torch.add, parts)
 
 
 def dense(spikes: Spikes, like: Tensor) -> Tensor:

@@ -6,7 +6,17 @@ import math
 
 import pytest
 import torch
-from spiketwin.rules.surrogate import SURROGATES, arctan, fast_sigmoid, gaussian, sigmoid, straight_through, surrogate, triangle
+
+from spiketwin.rules.surrogate import (
+    SURROGATES,
+    arctan,
+    fast_sigmoid,
+    gaussian,
+    sigmoid,
+    straight_through,
+    surrogate,
+    triangle,
+)
 
 X = torch.tensor([-2.0, -0.3, -1e-7, 0.0, 1e-7, 0.02, 0.5, 3.0], dtype=torch.float64)
 each = pytest.mark.parametrize("name", SURROGATES)
