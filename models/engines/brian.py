@@ -269,7 +269,8 @@ def _brian2(target: str) -> Iterator[None]:
 
 
 def _has_compiler() -> bool:
-    return any(shutil.which(name) for name in (os.environ.get("CC", "").split() or ["cc", "gcc", "clang", "cl"])[:4])
+    names = os.environ["CC"].split()[:1] if os.environ.get("CC") else ["cc", "gcc", "clang", "cl"]
+    return any(shutil.which(name) for name in names)
 
 
 _said: set[str] = set()

@@ -85,15 +85,15 @@ def test_equal_spike_trains_as_the_reference(scheme):
 def test_script_gives_the_same_spikes_with_brian2_alone(tmp_path):
     rng = np.random.default_rng(3)
     network = recurrent_network(rng)
-    inputs = {"image": Spikes.from_dense(rng.random((STEPS, 3, 8)) < 0.04, DT)}
+    inputs = {"image": Spikes.from_dense(rng.random((STEPS, 2, 8)) < 0.04, DT)}
     engine = BrianEngine(codegen="numpy", synapses_at_once=100)
-    path = engine.write_script(tmp_path / "net", network, inputs, dt_ms=DT, scheme="exact")
+    path = engine.write_script(tmp_path / "net", network, inputs, dt_ms=DT, scheme="euler")
     text = path.read_text(encoding="utf-8")
     assert "spiketwin" not in [line.split()[1] for line in text.splitlines() if line.startswith(("import", "from"))]
     assert "tau_syn=5.0*ms" in text and "dv/dt = (v_rest - v + r*(i_syn + i_ext))/tau_mem : volt (unless refractory)" in text
     done = subprocess.run([sys.executable, path.name], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    expected = engine.run(network, inputs, dt_ms=DT, scheme="exact")
+    expected = engine.run(network, inputs, dt_ms=DT, scheme="euler")
     with np.load(tmp_path / "net_spikes.npz") as saved:
         for name, spikes in expected.spikes.items():
             assert len(spikes) > 20
@@ -105,7 +105,7 @@ def test_script_gives_the_same_spikes_with_brian2_alone(tmp_path):
 def test_trials_in_chunks_give_the_same_run():
     rng = np.random.default_rng(5)
     network = recurrent_network(rng)
-    inputs = {"image": Spikes.from_dense(rng.random((60, 5, 8)) < 0.06, DT), "hidden.i_ext": rng.uniform(0, 3e-10, (60, 5, 6))}
+    inputs = {"image": Spikes.from_dense(rng.random((60, 3, 8)) < 0.06, DT), "hidden.i_ext": rng.uniform(0, 3e-10, (60, 3, 6))}
     shares = []
     options = dict(dt_ms=DT, scheme="euler", record={"out": ("v",)})
     whole = ENGINE.run(network, inputs, **options)
@@ -121,10 +121,10 @@ def test_trials_in_chunks_give_the_same_run():
 def test_batch_equals_single_trials():
     rng = np.random.default_rng(7)
     network = recurrent_network(rng)
-    spikes = Spikes.from_dense(rng.random((80, 3, 8)) < 0.06, DT)
+    spikes = Spikes.from_dense(rng.random((80, 2, 8)) < 0.06, DT)
     together = ENGINE.run(network, {"image": spikes}, dt_ms=DT, scheme="euler")
     assert len(together.spikes["hidden"]) > 20
-    for b in range(3):
+    for b in range(2):
         alone = ENGINE.run(network, {"image": spikes.trial(b)}, dt_ms=DT, scheme="euler")
         assert alone.spikes["hidden"].equals(together.spikes["hidden"].trial(b))
 
@@ -154,7 +154,7 @@ def test_exact_where_the_time_constants_are_equal():
 def test_exact_where_the_time_constants_are_nearly_equal():
     v, note = psp(20.0 + 1e-10)
     t = np.arange(99) * DT
-    # Brian2's own formula is off by 1e-3 mV here; the limit by 1e-10/20 of the amplitude
+    # Brian2's own formula is off by 1e-2 mV here (cancellation); the limit by 1e-10/20 of the amplitude
     np.testing.assert_allclose(v[1:] + 70e-3, 100e-3 * (t / 20) * np.exp(-t / 20), rtol=0, atol=1e-11)
     assert note
 
