@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from spiketwin.experiments.crosscheck.wording import number
+from spiketwin.models.discretisation import SCHEMES
 
 # Okabe & Ito's colours, told apart by colour-blind readers too.
 INK, PALE, BLUE, ORANGE, GREEN, RED = "#222222", "#b9c7d6", "#0072b2", "#e69f00", "#009e73", "#d55e00"
@@ -40,8 +41,8 @@ class Drawing:
     png: bytes
 
 
-def draw(curves: Mapping[str, dict]) -> tuple[Drawing, ...]:
-    """Every figure for which there are curves."""
+def draw(curves: Mapping[str, dict], models: Sequence[str] = ()) -> tuple[Drawing, ...]:
+    """Every figure for which there are curves; panels in the order of `models`, others after them."""
     import matplotlib as mpl
 
     makers = (
@@ -55,7 +56,10 @@ def draw(curves: Mapping[str, dict]) -> tuple[Drawing, ...]:
     with mpl.rc_context(STYLE):
         for name, level, title, make in makers:
             if curves.get(name):
-                figure, caption = make(curves[name])
+                content = curves[name]
+                if level != "trained":
+                    content = {m: content[m] for m in [*(m for m in models if m in content), *(m for m in content if m not in models)]}
+                figure, caption = make(content)
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format="png", dpi=130, facecolor="white")
                 drawings.append(Drawing(name, level, title, caption, buffer.getvalue()))
@@ -91,7 +95,7 @@ def overlay(curves: Mapping[str, dict]) -> tuple[Figure, str]:
 
 def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     """Spikes of the recurrent network; those that not every engine has in red."""
-    figure, panels = _sheet(len(curves), height=1.7, legend=False)
+    figure, panels = _sheet(len(curves), height=1.7, legend=0)
     total, apart = 0, []
     for ax, (model, trains) in zip(panels, curves.items(), strict=True):
         # microseconds: equal labels of two engines differ by rounding at most
@@ -109,7 +113,7 @@ def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
         ax.set_ylabel("neuron")
     _label_below(figure, "time (ms)")
     names = list(next(iter(curves.values())))
-    caption = f"A random recurrent network with delays, of each model: one dot per spike, {_listed(names)} drawn together. "
+    caption = f"A random recurrent network with delays, of each model (unconnected neurons where the model has no synapse): one dot per spike, {_listed(names)} drawn together. "
     if apart:
         return figure, caption + f"Red dots are spikes that at least one engine lacks or has at another step: {_listed(apart)}."
     return figure, caption + f"A spike that one engine lacks would be red; there is none among {total:,}."
@@ -117,8 +121,9 @@ def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
 
 def convergence(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     """Error against dt, both logarithmic, with the fitted lines."""
-    figure, panels = _sheet(len(curves), height=2.1, gap=0.75, sharex=True, sharey=True, subplot_kw={"xscale": "log", "yscale": "log"})
-    schemes = list(dict.fromkeys(key.split(" · ")[0] for lines in curves.values() for key in lines))
+    figure, panels = _sheet(len(curves), height=2.1, gap=0.75, legend=2, sharex=True, sharey=True, subplot_kw={"xscale": "log", "yscale": "log"})
+    used = {key.partition(" · ")[0] for lines in curves.values() for key in lines}
+    schemes = [*(s for s in SCHEMES if s in used), *sorted(used - set(SCHEMES))]
     quantities = list(dict.fromkeys(key.partition(" · ")[2] for lines in curves.values() for key in lines))
     misses = []
     for ax, (model, lines) in zip(panels, curves.items(), strict=True):
@@ -148,8 +153,9 @@ def convergence(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     panels[0].yaxis.set_major_locator(LogLocator(100, numticks=8))
     _label_below(figure, "dt (ms)")
     handles = [Line2D([], [], color=_colour(schemes, s), label=s) for s in schemes]
-    handles += [Line2D([], [], color=INK, linestyle="", marker=MARKERS[k % len(MARKERS)], markerfacecolor="white" if k else INK, label=q) for k, q in enumerate(quantities)]
-    _legend(figure, handles=handles, ncols=len(handles), columnspacing=1.2, handletextpad=0.4)
+    kinds = [Line2D([], [], color=INK, linestyle="", marker=MARKERS[k % len(MARKERS)], markerfacecolor="white" if k else INK, label=q) for k, q in enumerate(quantities)]
+    _legend(figure, handles=handles, ncols=len(handles))
+    _legend(figure, handles=kinds, ncols=len(kinds), row=1)
     caption = "Error against the adaptive solution as the step shrinks, with the fitted slopes to the right of each panel in the scheme's colour: slope 1 halves the error when the step is halved, slope 4 divides it by 16. "
     if misses:
         caption += f"Every fitted slope lies within {number(max(misses))} of the declared order. "
@@ -211,13 +217,13 @@ def distance(curves: Mapping[str, dict]) -> tuple[Figure, str]:
 # -- sheets of small multiples ---------------------------------------------------------------------
 
 
-def _sheet(panels: int, *, height: float, gap: float = 0.5, legend: bool = True, **share) -> tuple[Figure, list[Axes]]:
-    """A figure of `panels` axes, four a row; height of a row and gap between columns in inches.
+def _sheet(panels: int, *, height: float, gap: float = 0.5, legend: int = 1, **share) -> tuple[Figure, list[Axes]]:
+    """A figure of `panels` axes, four a row; height of a row and gap between columns in inches; legend: its lines.
 
     Placed by hand: matplotlib's constrained layout draws everything twice, which takes seconds here.
     """
     rows = math.ceil(panels / COLUMNS)
-    above, below, left, right = (0.65 if legend else 0.3), 0.5, 0.6, 0.1 if gap <= 0.5 else gap
+    above, below, left, right = 0.35 + 0.25 * legend, 0.5, 0.6, 0.1 if gap <= 0.5 else gap
     figure = Figure(figsize=(11, height * rows + above + below - 0.45))
     width, total = figure.get_size_inches()
     column = (width - left - right - gap * (COLUMNS - 1)) / COLUMNS
@@ -232,8 +238,8 @@ def _sheet(panels: int, *, height: float, gap: float = 0.5, legend: bool = True,
     return figure, list(grid.flat[:panels])
 
 
-def _legend(figure: Figure, **content) -> None:
-    figure.legend(loc="upper left", bbox_to_anchor=(0, 1), **content)
+def _legend(figure: Figure, row: int = 0, **content) -> None:
+    figure.legend(loc="upper left", bbox_to_anchor=(0, 1 - 0.22 * row / figure.get_size_inches()[1]), columnspacing=1.2, **content)
 
 
 def _label_below(figure: Figure, text: str) -> None:

@@ -29,7 +29,7 @@ def write_report(report: Report, out: Path | str) -> Path:
     from spiketwin.experiments.crosscheck.figures import draw
 
     out = Path(out)
-    drawings = draw(report.curves)
+    drawings = draw(report.curves, View(report).models)
     for drawing in drawings:
         write_bytes(out / "figures" / f"{drawing.name}.png", drawing.png)
     write_json(out / "report.json", _finite(report.to_json()))

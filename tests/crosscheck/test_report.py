@@ -18,7 +18,7 @@ from spiketwin.experiments.crosscheck.checks import (
     Report,
     with_deviations,
 )
-from spiketwin.experiments.crosscheck.figures import draw
+from spiketwin.experiments.crosscheck.figures import draw, overlay
 from spiketwin.experiments.crosscheck.report import (
     View,
     html,
@@ -226,6 +226,13 @@ def test_captions_say_what_one_sees(good, drawings):
     caption = {d.name: d.caption for d in draw(agreeing)}
     assert "inside the band" in caption["overlay"] and "there is none among" in caption["raster"]
     assert draw({}) == ()
+
+
+def test_panels_follow_the_order_of_the_rows(good, monkeypatch):
+    seen = []
+    monkeypatch.setattr("spiketwin.experiments.crosscheck.figures.overlay", lambda curves: seen.extend(curves) or overlay(curves))
+    draw({"overlay": good.curves["overlay"]}, ("cuba_lif", "adex"))
+    assert seen == ["adex", "lif"]
 
 
 def test_wording():
