@@ -228,6 +228,8 @@ class Network:
             raise ValueError(unknown(p.source, "source", p.name, names))
         if p.target not in [q.name for q in self.populations]:
             raise ValueError(unknown(p.target, "target", p.name, [q.name for q in self.populations]))
+        if silent := [q for q in self.populations if q.name == p.source and not q.neuron.threshold]:
+            raise ValueError(f"'{p.name}' starts at population '{p.source}', but '{silent[0].neuron.name}' never spikes: it has no threshold; read its states instead")
         target = self.population(p.target)
         if p.receptor not in target.neuron.inputs:
             raise SpecError(unknown(p.receptor, "input", target.neuron.name, target.neuron.inputs))

@@ -49,7 +49,8 @@ def case(name: str, *, seed: int = 1, size: int = 200, singles: int = 10) -> Net
             sources.append(source)
             each_its_own = scipy.sparse.diags_array(np.full(count, quantity(standard["weight"])[0]), format="csr")
             projections.append(Projection(source.name, label, each_its_own, standard["receptor"]))
-    projections += [_recurrent(receptor, standard, size, rng) for receptor in spec.inputs]
+    if spec.threshold:
+        projections += [_recurrent(receptor, standard, size, rng) for receptor in spec.inputs]
     return Network(tuple(populations), tuple(projections), tuple(sources))
 
 

@@ -99,8 +99,8 @@ def _tasks(config: CrosscheckConfig, models: tuple[str, ...]) -> Iterator[Task]:
         slow = 20.0 if name.startswith("hh") else 5.0 if spec.name in ("adex", "izhikevich") else 2.0
         for scheme in usable if config.all_schemes or config.scheme else usable[:1]:
             yield Task("identity", name, scheme, config.dt, slow)
-        for scheme in usable:
-            yield Task("convergence", name, scheme, None, 1.0)
+        if usable:
+            yield Task("convergence", name, ",".join(usable), weight=slow)
         if not config.scheme:
             yield Task("consequence", name, weight=slow / 2)
 
@@ -114,7 +114,7 @@ def perform(task: Task, config: CrosscheckConfig) -> tuple[list[Check], dict]:
             case "identity":
                 return identity.check(task.model, task.scheme, dt_ms=task.dt_ms)
             case "convergence":
-                return convergence.check(task.model, task.scheme)
+                return convergence.check(task.model, tuple(task.scheme.split(",")))
             case "consequence":
                 return consequence.check(task.model)
             case _:

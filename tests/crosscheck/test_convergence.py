@@ -9,10 +9,11 @@ from spiketwin.models.discretisation import SCHEMES
 from spiketwin.models.neurons import NEURONS, neuron
 
 
-@pytest.mark.parametrize(("name", "scheme"), [(n, s) for n in NEURONS for s in cases.schemes(neuron(n))])
-def test_the_error_falls_with_the_declared_order(name, scheme):
-    rows, _ = convergence.check(name, scheme)
-    assert rows
+@pytest.mark.parametrize("name", NEURONS)
+def test_the_error_falls_with_the_declared_order(name):
+    schemes = cases.schemes(neuron(name))
+    rows, _ = convergence.check(name, schemes)
+    assert len(rows) >= len(schemes)
     assert not [f"{r.quantity}: {r.value:g} not in {r.bound}" for r in rows if not r.ok]
 
 
@@ -21,5 +22,5 @@ def test_a_wrong_order_is_seen(monkeypatch):
 
     wrong = {**SCHEMES, "euler": replace(SCHEMES["euler"], order=2)}
     monkeypatch.setattr(convergence, "SCHEMES", wrong)
-    rows, _ = convergence.check("cuba_lif", "euler")
+    rows, _ = convergence.check("cuba_lif", ("euler",))
     assert not any(r.ok for r in rows)
