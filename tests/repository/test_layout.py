@@ -134,7 +134,7 @@ def shipped():
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
         if path.is_file()
-        and path.suffix != ".pyc"
+        and "__pycache__" not in path.parts  # numba caches there too, in files of its own
         and not any(p.startswith(".") for p in path.parts[len(ROOT.parts) :])
     }
 
