@@ -278,6 +278,11 @@ class RunningPopulation:
             return
         for statement in self.spec.reset_statements:
             old, new = self.values[statement.target], self._evaluate(statement.expression)
+            if statement.operator != "=" and self.setting.detach_reset and torch.is_tensor(new):
+                # added times 0 or 1: unlike a choice between two tensors, this costs nothing on the way back
+                sign = 1 if statement.operator == "+=" else -1
+                self.values[statement.target] = torch.addcmul(old, self.spikes[-1].detach(), new, value=sign)
+                continue
             if statement.operator != "=":
                 new = old + new if statement.operator == "+=" else old - new
             if self.setting.detach_reset:
