@@ -23,8 +23,17 @@ NAME = "fashion_ttfs"
 
 @dataclass(frozen=True)
 class Config(ttfs.TTFSConfig):
-    """784 pixels, 100 hidden neurons, 10 read-outs, 100 steps of 1 ms."""
+    """784 pixels, 100 hidden neurons, 10 read-outs, 100 steps of 1 ms.
 
+    Learning rate, initial weights and surrogate were chosen on validation, in 4 epochs on 20,000 training images.
+    """
+
+    weight_scale: float = 0.4
+    """Initial weights are normal with this standard deviation over the square root of the inputs of a neuron."""
+    surrogate_scale: float = 10.0
+    """Steepness of the surrogate gradient 1/(scale |v - threshold| + 1)^2."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the start, per nA."""
     replayed: int = 1000
     """Test images that Brian2 runs too; 0 leaves Brian2 out."""
     fine_factor: int = 10
