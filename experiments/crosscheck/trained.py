@@ -13,7 +13,7 @@ import numpy as np
 from spiketwin.experiments.crosscheck.checks import Check
 from spiketwin.experiments.crosscheck.consequence import at_step_end
 from spiketwin.experiments.ttfs import HIDDEN, INPUT, OUTPUT, Trained, decide, percent
-from spiketwin.models.distances import coincidence_factor, van_rossum_distance
+from spiketwin.models.distances import coincidence_factor, first_spike_shift, van_rossum_distance
 from spiketwin.models.engines import get_engine
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
@@ -46,8 +46,8 @@ def check(trained: Trained, *, samples: int = 1000, factors: tuple[int, ...] = F
         times = at_step_end(fine.spikes[HIDDEN])
         apart = van_rossum_distance(coarse, times, tau_ms=TAU_MS)
         gamma = coincidence_factor(coarse, times, delta_ms=WINDOW_MS)
-        both = np.isfinite(coarse.first_ms()) & np.isfinite(times.first_ms())
-        shift = float(np.median(np.abs(coarse.first_ms() - times.first_ms())[both]))
+        shift = first_spike_shift(coarse, times)
+        shift = float(np.median(np.abs(shift[np.isfinite(shift)])))
         what = f"Brian2 at {dt_ms:g} ms: {{}}"
         # at the training step everything is equal; finer steps must stay nearer than a silent network would be
         nothing = float(np.mean(van_rossum_distance(coarse, _silence(coarse), tau_ms=TAU_MS)))
