@@ -54,7 +54,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 validate: $(READY)
-	$(BIN)/spiketwin crosscheck
+	$(BIN)/spiketwin crosscheck --all-schemes --out out/validate
 
 bench: $(READY)
 	@test -n "$(BENCHMARKS)" || { echo "no benchmarks yet: add benchmarks/NAME.py, which writes benchmarks/results/NAME.json" >&2; exit 1; }

@@ -196,7 +196,7 @@ def _hazard_errors(spec: NeuronSpec, scheme: str) -> tuple[np.ndarray, np.ndarra
 
 def _path_errors(spec: NeuronSpec, scheme: str, paths: int = 100) -> tuple[np.ndarray, np.ndarray]:
     """Root-mean-square error of the states at the end of the window, for the same Brownian paths as a step 64 times finer."""
-    dt = _grid(spec)[:5]
+    dt = _grid(spec)[2:7]
     finest = dt[-1] / 64
     population = _population(spec, 1.0, 0.5, kicked=True)
     values, state = _values(population)

@@ -76,6 +76,6 @@ def fitted_order(dt: np.ndarray, error: np.ndarray, floor: float, points: int = 
 
 
 def plateau(error: np.ndarray) -> float:
-    """Ten times the level at which the errors stop falling, where the truth's own error shows; 0 if they still fall."""
+    """Five times the level at which the errors stop falling, where the truth's own error shows; 0 if they still fall."""
     last = error[-2:]
-    return 10 * float(last.min()) if len(last) == 2 and last[1] > last[0] / 1.5 else 0.0
+    return 5 * float(last.min()) if len(last) == 2 and last[1] > last[0] / 1.5 else 0.0

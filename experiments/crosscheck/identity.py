@@ -69,10 +69,9 @@ def _curves(name: str, state: str, runs: dict[str, Recording]) -> dict:
     steps = min(len(first.time_ms), int(100 / first.dt_ms))
     stride = max(1, steps // 1000)
     middle = first.spikes[cases.SINGLE].shape[2] // 2
-    overlay = {e: (1e3 * r.states[cases.SINGLE][state][:steps:stride, 0, middle]).tolist() for e, r in runs.items()}
-    raster = {
-        e: {"time_ms": r.spikes[cases.RECURRENT].times_ms().tolist(), "neuron": r.spikes[cases.RECURRENT].neuron.tolist()}
-        for e, r in runs.items()
-    }
-    overlay_curve = {"time_ms": first.time_ms[:steps:stride].tolist(), "state": state, "unit": "mV", "engines": overlay}
-    return {"overlay": {name: overlay_curve}, "raster": {name: raster}}
+    voltage = {e: (1e3 * r.states[cases.SINGLE][state][:steps:stride, 0, middle]).tolist() for e, r in runs.items()}
+    curves = {"overlay": {name: {"time_ms": first.time_ms[:steps:stride].tolist(), "state": state, "unit": "mV", "engines": voltage}}}
+    network = {e: r.spikes[cases.RECURRENT] for e, r in runs.items()}
+    if any(len(s) for s in network.values()):
+        curves["raster"] = {name: {e: {"time_ms": s.times_ms().tolist(), "neuron": s.neuron.tolist()} for e, s in network.items()}}
+    return curves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -73,9 +74,10 @@ def crosscheck(config: CrosscheckConfig) -> Report:
     tasks = sorted(_tasks(config, models), key=lambda t: -t.weight)
     rows: dict[Task, list[Check]] = {}
     curves: dict[str, dict] = {}
-    with measured() as provenance:
+    with measured(cpu_s={}) as provenance:
         with progress("cross-check", len(tasks)) as show:
-            for done, (task, (checks, drawn)) in enumerate(_results(tasks, config), start=1):
+            for done, (task, (checks, drawn, cpu_s)) in enumerate(_results(tasks, config), start=1):
+                provenance["cpu_s"][f"{task.level} of {task.model} {task.scheme}".strip()] = round(cpu_s, 1)
                 rows[task] = checks
                 for figure, content in drawn.items():
                     _merge(curves.setdefault(figure, {}), content)
@@ -105,8 +107,14 @@ def _tasks(config: CrosscheckConfig, models: tuple[str, ...]) -> Iterator[Task]:
             yield Task("consequence", name, weight=slow / 2)
 
 
-def perform(task: Task, config: CrosscheckConfig) -> tuple[list[Check], dict]:
-    """Run one task; an error becomes a row that fails, so that the others are still reported."""
+def perform(task: Task, config: CrosscheckConfig) -> tuple[list[Check], dict, float]:
+    """Run one task: its rows, its curves, its processor seconds."""
+    start = time.process_time()
+    return *_perform(task, config), time.process_time() - start
+
+
+def _perform(task: Task, config: CrosscheckConfig) -> tuple[list[Check], dict]:
+    """An error becomes a row that fails, so that the others are still reported."""
     from spiketwin.experiments.crosscheck import consequence, convergence, identity
 
     try:
@@ -137,7 +145,7 @@ def _trained(data: str, config: CrosscheckConfig) -> tuple[list[Check], dict]:
     return trained.check(fashion_ttfs.trained(config.seed))
 
 
-def _results(tasks: list[Task], config: CrosscheckConfig) -> Iterator[tuple[Task, tuple[list[Check], dict]]]:
+def _results(tasks: list[Task], config: CrosscheckConfig) -> Iterator[tuple[Task, tuple[list[Check], dict, float]]]:
     workers = min(config.workers or os.cpu_count() or 1, len(tasks))
     if workers == 1:
         yield from ((task, perform(task, config)) for task in tasks)
