@@ -179,7 +179,7 @@ def crosscheck(rest: list[str]) -> int:
 
     description = crosscheck.__doc__
     config = tyro.cli(CrosscheckConfig, prog="spiketwin crosscheck", description=description, args=rest, config=(FlagCreatePairsOff,))
-    return _verdict(run_crosscheck(config))
+    return _verdict(run_crosscheck(config), config.out)
 
 
 def demo(out: Path = Path("out/demo"), seed: int = 0) -> int:
@@ -191,10 +191,17 @@ def demo(out: Path = Path("out/demo"), seed: int = 0) -> int:
     """
     from spiketwin.experiments.crosscheck import CrosscheckConfig, run_crosscheck
 
-    return _verdict(run_crosscheck(CrosscheckConfig(data="digits", out=out, seed=seed)))
+    return _verdict(run_crosscheck(CrosscheckConfig(data="digits", out=out, seed=seed)), out)
 
 
-def _verdict(report) -> int:
+def _verdict(report, out: Path) -> int:
+    from rich.console import Console
+
+    from spiketwin.experiments.crosscheck.report import terminal_table
+
+    # outside a terminal rich would cut the table at 80 columns
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(terminal_table(report, out / "report.html"))
     return 0 if report.ok else NOT_OK
 
 

@@ -30,8 +30,8 @@ class CrosscheckConfig:
     """Integration schemes to check (default: each model's usual one for identity, all for convergence)."""
     dt: float | None = None
     """Time step in ms of the identity level (default: one that suits the model)."""
-    data: Literal["digits", "fashion-mnist", "none"] = "digits"
-    """Data the trained network learns; 'none' checks no trained network."""
+    data: Literal["digits", "fashion-mnist", "none"] | None = None
+    """Data the trained network learns, or 'none' (default: digits, or none when models are named)."""
     all_schemes: bool = False
     """Whether the identity level runs every scheme that can integrate a model."""
     out: Path = Path("out/crosscheck")
@@ -93,8 +93,9 @@ def crosscheck(config: CrosscheckConfig) -> Report:
 def _tasks(config: CrosscheckConfig, models: tuple[str, ...]) -> Iterator[Task]:
     from spiketwin.experiments.crosscheck import cases
 
-    if config.data != "none":
-        yield Task("trained", config.data, weight=100)
+    data = config.data or ("none" if config.model or config.scheme else "digits")
+    if data != "none":
+        yield Task("trained", data, weight=100)
     for name in models:
         spec = neuron(name)
         usable = [s for s in cases.schemes(spec) if not config.scheme or s in config.scheme]
