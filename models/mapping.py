@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spiketwin.models import theory
 from spiketwin.models.semantics import PLATFORMS, REFERENCE, Semantics, SemanticsError
 from spiketwin.models.spec import NeuronSpec, SpecError
 from spiketwin.models.spikes import timestep
@@ -244,15 +245,8 @@ def naive_gain_error(tau_mem_ms: Number, tau_syn_ms: Number, dt_ms: float) -> Ga
 
 
 def psp_mv(physical: PhysicalLIF, time_ms, weight_na: Number = 1.0):
-    """Exact response of v - v_rest in mV to one spike of `weight_na` at time 0, for times >= 0; also for equal time constants.
-
-    v = r w t/tau_mem exp(-t/tau_mem) exprel(-x),  x = t (1/tau_syn - 1/tau_mem): the difference of
-    exponentials without its 0/0.
-    """
-    time_ms = np.asarray(time_ms, dtype=float)
-    return (
-        physical.r_mohm * weight_na * _propagator(physical.tau_mem_ms, physical.tau_syn_ms, time_ms)
-    )
+    """Exact response of v - v_rest in mV to one spike of `weight_na` at time 0; theory.psp_mv times r w."""
+    return physical.r_mohm * weight_na * theory.psp_mv(time_ms, tau_mem_ms=physical.tau_mem_ms, tau_syn_ms=physical.tau_syn_ms)
 
 
 def psp_peak_ms(physical: PhysicalLIF) -> Number:

@@ -106,7 +106,7 @@ def psp_mv(time_ms, *, tau_mem_ms, tau_syn_ms):
 
     # The same without dividing by tau_mem - tau_syn: exprel(x) = (exp(x) - 1)/x is smooth at 0.
     t = np.maximum(np.asarray(time_ms, dtype=float), 0.0)
-    return t / tau_mem_ms * np.exp(-t / max(tau_mem_ms, tau_syn_ms)) * exprel(-t * abs(1 / tau_syn_ms - 1 / tau_mem_ms))
+    return t / tau_mem_ms * np.exp(-t / np.maximum(tau_mem_ms, tau_syn_ms)) * exprel(-t * np.abs(1 / tau_syn_ms - 1 / tau_mem_ms))
 
 
 def psp_peak(*, tau_mem_ms, tau_syn_ms) -> tuple[float, float]:
