@@ -23,19 +23,21 @@ class Config(ttfs.TTFSConfig):
     """Whether hidden neurons also feed each other."""
     tmax_ms: float = 42.0
     """Length of a trial in ms; later first spikes are dropped."""
-    weight_scale: float = 0.3
+    tau_mem_ms: float = 20.0
+    """Membrane time constant in ms."""
+    weight_scale: float = 0.2
     """Initial weights are normal with this standard deviation over the square root of the inputs of a neuron."""
-    surrogate_scale: float = 30.0
+    surrogate_scale: float = 10.0
     """Steepness of the surrogate gradient 1/(scale |v - threshold| + 1)^2."""
     regulariser: float = 1e-6
     """Price of one hidden spike in the loss."""
-    input_dropout: float = 0.1
+    input_dropout: float = 0.05
     """Share of input spikes left out at random while training."""
     epochs: int = 16
     """Passes through the training data."""
-    batch_size: int = 96
+    batch_size: int = 64
     """Trials per weight update."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     """Adam's learning rate at the start, per nA."""
 
 

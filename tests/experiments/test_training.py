@@ -155,7 +155,7 @@ def test_a_weight_of_one_has_the_effect_it_has_in_the_recurrent_form():
     from spiketwin.models.engines import get_engine
     from spiketwin.models.spikes import Spikes
 
-    config = digits_ttfs.Config(hidden=1, recurrent=False)
+    config = digits_ttfs.Config(hidden=1, recurrent=False, tau_mem_ms=10.0)
     net = ttfs.network(config, 1, 1, seed=0)
     net = replace(net, projections=tuple(replace(p, weights=np.array([[0.1]])) for p in net.projections))
     spikes = Spikes([0], [0], [0], (12, 1, 1), 1.0)
@@ -205,7 +205,7 @@ def test_the_exported_network_gives_the_predictions_in_the_engine(small):
     config, _, trained = small
     recording = get_engine("torch").run(trained.network, trained.inputs, dt_ms=config.dt_ms, scheme=config.scheme, record={"output": ("v",)})
     assert np.array_equal(ttfs.decide(recording.states["output"]["v"]), trained.predictions)
-    assert trained.network.population("hidden").parameters["tau_mem"] == 10.0  # not rounded to single precision
+    assert trained.network.population("hidden").parameters["tau_mem"] == config.tau_mem_ms  # not rounded to single precision
 
 
 def test_weights_come_back_from_disk_with_their_settings(small, tmp_path):
