@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
 from spiketwin.models.units import FUNCTIONS, UNITS, identifiers
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(expression: str):
     return compile(expression.strip(), f"<{expression}>", "eval")
 

@@ -318,8 +318,11 @@ def _validate(spec: NeuronSpec) -> None:
         if statement.target not in spec.states:
             raise SpecError(unknown(statement.target, "reset target", spec.name, spec.states))
         found = _dimension(statement.expression, known, spec.name, "the reset")
-        if found != known[statement.target] and statement.expression.strip() != "0":
-            raise UnitError(f"the reset of '{statement.target}' in '{spec.name}' has unit {found}, but {known[statement.target]} is needed")
+        if found != known[statement.target]:
+            fix = f"; Brian2 wants units on zero too: write 0*{known[statement.target]}" if statement.expression.strip() in ("0", "0.0") else ""
+            raise UnitError(
+                f"the reset of '{statement.target}' in '{spec.name}' has unit {found}, but {known[statement.target]} is needed{fix}"
+            )
     for name in spec.inputs:
         if name not in spec.states:
             raise SpecError(unknown(name, "input", spec.name, spec.states))

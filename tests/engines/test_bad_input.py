@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from spiketwin.models import Network, PoissonSource, Population, Projection, SpecError, SpikeSource, Spikes, UnitError, get_engine, neuron
+from spiketwin.models import Network, PoissonSource, Population, Projection, SpecError, Spikes, SpikeSource, UnitError, get_engine, neuron
 from spiketwin.models.engines import ENGINES, UnstableError, UnsupportedError
 from spiketwin.models.engines.base import delay_steps, poisson, prepare, refractory_steps
 
