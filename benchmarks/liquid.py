@@ -97,7 +97,8 @@ def compare(runs: int) -> dict:
                 seconds[system].append(whole_run(system, network)[0])
     ms = {system: [1e3 * s for s in values] for system, values in seconds.items()}
     rows = [
-        {"system": s, "median_ms": median(v), "min_ms": min(v), "max_ms": max(v), "peak_mb": peak_mb(s), "runs": runs} for s, v in ms.items()
+        {"system": s, "median_ms": median(v), "min_ms": min(v), "max_ms": max(v), "peak_mb": peak_mb(s), "runs": runs}
+        for s, v in ms.items()
     ]
     ratio = {peer: median(ms[peer]) / median(ms[OURS]) for peer in PEERS}
     provenance |= {"spikes": len(reference[OURS]), "load_average": os.getloadavg()[0]}

@@ -57,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def overview() -> str:
-    lines = ["spiketwin: write a spiking model once; simulate it in Brian2, train it in torch, see how far they agree.", "", "usage: spiketwin COMMAND [options]", ""]
+    lines = [
+        "spiketwin: write a spiking model once; simulate it in Brian2, train it in torch, see how far they agree.",
+        "",
+        "usage: spiketwin COMMAND [options]",
+        "",
+    ]
     width = max(map(len, COMMANDS)) + 2
     lines += [f"  {name:<{width}}{(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
     lines += ["", "spiketwin COMMAND --help explains a command; --debug shows where an error arose.", "Begin with: spiketwin demo"]

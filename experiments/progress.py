@@ -66,7 +66,13 @@ def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silen
             TimeRemainingColumn,
         )
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             yield _Bar(bar, bar.add_task(title, total=total, note="", visible=False))
 

@@ -94,7 +94,9 @@ def combine(results: Sequence[Result]) -> Result:
     first = results[0]
     for other in results[1:]:
         if other.experiment != first.experiment or other.config != first.config or set(other.metrics) != set(first.metrics):
-            raise ResultError(f"results of '{first.experiment}' and '{other.experiment}' differ in experiment, config or metrics; combine equal runs")
+            raise ResultError(
+                f"results of '{first.experiment}' and '{other.experiment}' differ in experiment, config or metrics; combine equal runs"
+            )
     seeds = tuple(s for r in results for s in r.seeds)
     wall_s = sum(r.provenance.get("wall_s", 0.0) for r in results)
     return Result(
@@ -158,8 +160,11 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The commit the code was run from; '+' marks changed files, '' means that it is not a checkout."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(COMMITTED.parent), *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(COMMITTED.parent), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "../models", "../rules", "../experiments/*.py")

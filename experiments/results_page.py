@@ -51,7 +51,10 @@ def _study(path: Path) -> Iterator[str]:
 def _benchmark(path: Path) -> Iterator[str]:
     try:
         data = json.loads(path.read_text())
-        rows = [(r["system"], *(_number(r[k]) for k in ("median_ms", "min_ms", "max_ms")), _number(r.get("peak_mb")), r["runs"]) for r in data["rows"]]
+        rows = [
+            (r["system"], *(_number(r[k]) for k in ("median_ms", "min_ms", "max_ms")), _number(r.get("peak_mb")), r["runs"])
+            for r in data["rows"]
+        ]
         ratio = data["ratio_to_best_peer"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ResultError(f"{path} is not a benchmark result ({type(error).__name__}: {error}); run the benchmark again") from None

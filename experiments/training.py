@@ -83,7 +83,9 @@ def fit(
                 group["lr"] = schedule.rate(epoch * per_epoch + k, schedule.epochs * per_epoch)
             value, shown = loss(index, rng)
             if not torch.isfinite(value):
-                raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}; lower learning_rate = {schedule.learning_rate:g}")
+                raise FloatingPointError(
+                    f"the loss is {value.item()} in epoch {epoch + 1}; lower learning_rate = {schedule.learning_rate:g}"
+                )
             optimiser.zero_grad()
             value.backward()
             optimiser.step()
@@ -119,9 +121,13 @@ def batches(samples: int, size: int, rng: np.random.Generator) -> Iterator[np.nd
 # -- checkpoints: one safetensors file, tensors under weights/, best/ and adam/, the rest as JSON ---------------
 
 
-def keep(path: Path, module, optimiser, rng: np.random.Generator, schedule: Schedule, seed: int, history: list[Row], best: Mapping[str, Tensor]) -> None:
+def keep(
+    path: Path, module, optimiser, rng: np.random.Generator, schedule: Schedule, seed: int, history: list[Row], best: Mapping[str, Tensor]
+) -> None:
     """Write a checkpoint, all or nothing: a kill leaves the one before."""
-    tensors = {f"weights/{name}": value for name, value in _weights(module).items()} | {f"best/{name}": value for name, value in best.items()}
+    tensors = {f"weights/{name}": value for name, value in _weights(module).items()} | {
+        f"best/{name}": value for name, value in best.items()
+    }
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"adam/{index}/{name}": torch.as_tensor(value).contiguous() for name, value in moments.items()}
     tensors["torch_rng"] = torch.get_rng_state()

@@ -214,5 +214,10 @@ def save_weights(path: Path, trained: Trained) -> Path:
     from safetensors.numpy import save
 
     tensors = {p.name: p.values().astype(np.float32) for p in trained.network.projections}
-    notes = {"experiment": trained.experiment, "seed": str(trained.seed), "config": json.dumps(asdict(trained.config)), "history": json.dumps(trained.history)}
+    notes = {
+        "experiment": trained.experiment,
+        "seed": str(trained.seed),
+        "config": json.dumps(asdict(trained.config)),
+        "history": json.dumps(trained.history),
+    }
     return write_bytes(path, save(tensors, metadata=notes))

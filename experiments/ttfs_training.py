@@ -76,7 +76,9 @@ def evaluated(experiment: str, config: TTFSConfig, seed: int, trained: Network, 
     """A trained network with its float64 predictions on the test images."""
     spikes = FirstSpikes(data.test, config)
     predictions = predict(TorchNetwork(trained, dt_ms=config.dt_ms, scheme=config.scheme, dtype=torch.float64), spikes)
-    return Trained(experiment, config, seed, trained, {INPUT: spikes.batch(slice(None))}, data.test.labels, predictions, data.split, history)
+    return Trained(
+        experiment, config, seed, trained, {INPUT: spikes.batch(slice(None))}, data.test.labels, predictions, data.split, history
+    )
 
 
 @torch.no_grad()
@@ -95,7 +97,9 @@ def load_weights(path: Path, config_type: type[TTFSConfig], data: Dataset) -> Tr
             notes, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         config = config_type(**json.loads(notes["config"]))
     except (SafetensorError, KeyError, TypeError, OSError) as error:
-        raise ResultError(f"{path} does not hold the weights of a trained network ({error}); train it with: spiketwin run NAME --publish") from None
+        raise ResultError(
+            f"{path} does not hold the weights of a trained network ({error}); train it with: spiketwin run NAME --publish"
+        ) from None
     bare = network(config, data.inputs, len(data.classes), int(notes["seed"]))
     if {p.name: p.shape for p in bare.projections} != {name: w.shape for name, w in tensors.items()}:
         raise ResultError(f"{path} holds weights of other shapes than its settings say; train anew")

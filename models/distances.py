@@ -114,7 +114,9 @@ def spike_cosine(a, b, *, bin_ms: float, dt_ms: float | None = None) -> np.ndarr
     a, b = _pair(a, b, dt_ms)
     _positive(bin_ms=bin_ms)
     bins = int(timestep(max(_duration_ms(a), _duration_ms(b)), bin_ms)) + 1
-    (keys_a, counts_a), (keys_b, counts_b) = (np.unique(_train(s) * bins + timestep(s.times_ms(), bin_ms), return_counts=True) for s in (a, b))
+    (keys_a, counts_a), (keys_b, counts_b) = (
+        np.unique(_train(s) * bins + timestep(s.times_ms(), bin_ms), return_counts=True) for s in (a, b)
+    )
     _, in_a, in_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
     trials, per_trial = a.shape[1], a.shape[2] * bins
 

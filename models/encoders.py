@@ -54,7 +54,9 @@ def _intensities(x) -> np.ndarray:
     if x.ndim != 2:
         raise ValueError(f"intensities are [B, N], one row per sample; got shape {x.shape}" + ("; give x[None]" if x.ndim == 1 else ""))
     if np.isnan(x).any():
-        raise ValueError(f"intensities hold {np.isnan(x).sum()} NaN, the first in sample {np.nonzero(np.isnan(x))[0][0]}; repair or drop those samples")
+        raise ValueError(
+            f"intensities hold {np.isnan(x).sum()} NaN, the first in sample {np.nonzero(np.isnan(x))[0][0]}; repair or drop those samples"
+        )
     if x.size and (x.min() < 0 or x.max() > 1):
         hint = f"divide by {256 - 1 if x.max() > 16 else x.max():g}" if x.min() >= 0 else "shift and scale them"
         raise ValueError(f"intensities must lie in 0 … 1, but they lie in {x.min():g} … {x.max():g}; {hint}")

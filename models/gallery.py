@@ -58,7 +58,11 @@ def synaptic_potential(name: str, *, dt_ms: float = 0.05) -> tuple[np.ndarray, n
     steps, arrival = round(120 / dt_ms), round(20 / dt_ms)
     # A neuron that starts off its resting point drifts: what the same neuron does without the spike is subtracted.
     weights = np.array([[quantity(s["weight"])[0]], [0.0]])
-    network = Network([Population("cells", spec, 2, parameters=s["quiet"])], [Projection("spike", "cells", weights, s["receptor"])], [SpikeSource("spike", 1)])
+    network = Network(
+        [Population("cells", spec, 2, parameters=s["quiet"])],
+        [Projection("spike", "cells", weights, s["receptor"])],
+        [SpikeSource("spike", 1)],
+    )
     noise, trials = {}, 1
     if spec.is_noisy or spec.has_random_threshold:
         trials = TRIALS
@@ -119,7 +123,13 @@ def _draw_step(axes, spec: NeuronSpec, dt_ms: float) -> None:
     low, high = axes.get_ylim()
     if "v" in {s.target for s in spec.reset_statements}:
         # The model has no spike shape: a stroke stands for it.
-        axes.vlines(times, (v.max() if threshold is None else np.interp(times, run.time_ms, threshold)), high + 0.25 * (high - low), color=SPIKE, lw=0.8)
+        axes.vlines(
+            times,
+            (v.max() if threshold is None else np.interp(times, run.time_ms, threshold)),
+            high + 0.25 * (high - low),
+            color=SPIKE,
+            lw=0.8,
+        )
     else:
         axes.plot(times, np.full(len(times), high + 0.05 * (high - low)), "|", color=SPIKE, ms=6)
     (_, text), *_ = stimulus(spec.name)["drive"].items()

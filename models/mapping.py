@@ -113,9 +113,7 @@ def matched(semantics: Semantics) -> Semantics:
     )
 
 
-def to_recurrent(
-    physical: PhysicalLIF, dt_ms: float, semantics: Semantics = REFERENCE
-) -> RecurrentForm:
+def to_recurrent(physical: PhysicalLIF, dt_ms: float, semantics: Semantics = REFERENCE) -> RecurrentForm:
     """What a simulator with these rules makes of the physical parameters.
 
     Raises ValueError for dt_ms that is not positive or, with Euler decays, not below each time constant
@@ -125,9 +123,7 @@ def to_recurrent(
         raise ValueError(f"dt_ms = {dt_ms} must be positive")
     if (physical.tau_syn_ms is None) == (semantics.synapse == "exponential"):
         fix = "give tau_syn_ms" if physical.tau_syn_ms is None else "set tau_syn_ms to None"
-        raise SemanticsError(
-            f"'{semantics.name}' has synapse '{semantics.synapse}' but tau_syn_ms = {physical.tau_syn_ms}; {fix}"
-        )
+        raise SemanticsError(f"'{semantics.name}' has synapse '{semantics.synapse}' but tau_syn_ms = {physical.tau_syn_ms}; {fix}")
     tau_mem, tau_syn, r = physical.tau_mem_ms, physical.tau_syn_ms, physical.r_mohm
     beta = _decay(tau_mem, dt_ms, semantics.decay)
     alpha = _decay(tau_syn, dt_ms, semantics.decay) if tau_syn is not None else 0.0
@@ -154,11 +150,7 @@ def to_physical(form: RecurrentForm, dt_ms: float) -> PhysicalLIF:
     """
     rules = form.semantics
     tau_mem = _time_constant(form.beta, dt_ms, rules.decay, "beta")
-    tau_syn = (
-        _time_constant(form.alpha, dt_ms, rules.decay, "alpha")
-        if rules.synapse == "exponential"
-        else None
-    )
+    tau_syn = _time_constant(form.alpha, dt_ms, rules.decay, "alpha") if rules.synapse == "exponential" else None
     jump = dt_ms / tau_syn if rules.jump == "pulse" else 1.0
     return PhysicalLIF(
         tau_mem_ms=tau_mem,
@@ -190,9 +182,7 @@ def retarget(form: RecurrentForm, dt_from_ms: float, dt_to_ms: float) -> Recurre
     return replace(finer, semantics=form.semantics)
 
 
-def corrected_weight(
-    weight: Number, physical: PhysicalLIF, dt_ms: float, semantics: Semantics
-) -> Number:
+def corrected_weight(weight: Number, physical: PhysicalLIF, dt_ms: float, semantics: Semantics) -> Number:
     """The weight to give a simulator so that its PSP equals that of `weight` in the equation, at every grid point.
 
     weight: number or array, any unit; the result has the same.
@@ -203,9 +193,7 @@ def corrected_weight(
             f"'{semantics.name}' decays by 1 - dt/tau, so its PSP has another shape and no weight makes it exact;"
             " set its decays to exp(-dt/tau), as matched(semantics) does"
         )
-    exact, own = (
-        to_recurrent(physical, dt_ms, rules).psp_factor for rules in (matched(semantics), semantics)
-    )
+    exact, own = (to_recurrent(physical, dt_ms, rules).psp_factor for rules in (matched(semantics), semantics))
     return weight * exact / own
 
 
@@ -239,9 +227,7 @@ def naive_gain_error(tau_mem_ms: Number, tau_syn_ms: Number, dt_ms: float) -> Ga
     weight = corrected_weight(1.0, physical, dt_ms, euler_gain)
     form = to_recurrent(physical, dt_ms, euler_gain)
     area = dt_ms * form.psp_factor / ((1 - form.alpha) * (1 - form.beta))
-    return GainError(
-        peak=1 / weight - 1, area=area / (physical.r_mohm * tau_syn_ms) - 1, weight=weight
-    )
+    return GainError(peak=1 / weight - 1, area=area / (physical.r_mohm * tau_syn_ms) - 1, weight=weight)
 
 
 def psp_mv(physical: PhysicalLIF, time_ms, weight_na: Number = 1.0):
@@ -298,9 +284,7 @@ def _check_cuba(spec: NeuronSpec, values: Mapping[str, np.ndarray]) -> None:
         "v_rest",
         "v_threshold",
     } <= set(values):
-        raise SpecError(
-            f"{what}; its states are {', '.join(spec.states)}, its parameters {', '.join(values)}"
-        )
+        raise SpecError(f"{what}; its states are {', '.join(spec.states)}, its parameters {', '.join(values)}")
     for v, i_syn in ((-0.06, 0.0), (-0.05, 1e-9), (0.01, -3e-10)):
         point = {**values, **dict.fromkeys(spec.drives, 0.0), "v": v, "i_syn": i_syn}
         expected = {
@@ -308,9 +292,7 @@ def _check_cuba(spec: NeuronSpec, values: Mapping[str, np.ndarray]) -> None:
             "i_syn": -i_syn / values["tau_syn"],
         }
         for state, rate in expected.items():
-            if not np.allclose(
-                evaluate(spec.rates[state], point, spec.subexpressions), rate, rtol=1e-9, atol=1e-15
-            ):
+            if not np.allclose(evaluate(spec.rates[state], point, spec.subexpressions), rate, rtol=1e-9, atol=1e-15):
                 raise SpecError(f"{what}: d{state}/dt = {spec.rates[state]}")
     if spec.refractory_kind == "condition" or [s.target for s in spec.reset_statements] not in (
         [],
@@ -324,18 +306,10 @@ def _check_cuba(spec: NeuronSpec, values: Mapping[str, np.ndarray]) -> None:
 
 def _rules_of(spec: NeuronSpec, semantics: Semantics) -> Semantics:
     """`semantics` with the comparison, reset and refractory rule of the model, and without the events it does not have."""
-    kind = (
-        "none"
-        if not spec.reset
-        else "value"
-        if spec.reset_statements[0].operator == "="
-        else "subtract"
-    )
+    kind = "none" if not spec.reset else "value" if spec.reset_statements[0].operator == "=" else "subtract"
     refractory = ("hold" if "v" in spec.gated else "silence") if spec.refractory else "none"
     if refractory != "none" and "count_down" not in semantics.order:
-        raise SemanticsError(
-            f"'{spec.name}' has a refractory period but '{semantics.name}' has no count_down event; add one to its order"
-        )
+        raise SemanticsError(f"'{spec.name}' has a refractory period but '{semantics.name}' has no count_down event; add one to its order")
     dropped = {"reset"} if kind == "none" else set()
     dropped |= {"count_down"} if refractory == "none" else set()
     return replace(
@@ -408,6 +382,4 @@ def _gain_per_ohm(tau_mem: Number, tau_syn: Number | None, dt: float, rules: Sem
         case _ if tau_syn is None:
             return -np.expm1(-dt / tau_mem)  # a current that is constant over the step
     jump = dt / tau_syn if rules.jump == "pulse" else 1.0
-    return _propagator(tau_mem, tau_syn, dt) / (
-        jump * _decay(tau_syn, dt, "exp") ** rules.early_decays
-    )
+    return _propagator(tau_mem, tau_syn, dt) / (jump * _decay(tau_syn, dt, "exp") ** rules.early_decays)

@@ -154,7 +154,9 @@ class Projection:
             object.__setattr__(self, "name", f"{self.source}_to_{self.target}_{self.receptor}")
         values = self.values()
         if not np.isfinite(values).all():
-            raise ValueError(f"weights of '{self.name}' hold {np.count_nonzero(~np.isfinite(values))} values that are NaN or infinite; repair or mask them first")
+            raise ValueError(
+                f"weights of '{self.name}' hold {np.count_nonzero(~np.isfinite(values))} values that are NaN or infinite; repair or mask them first"
+            )
         delays = np.asarray(self.delay_ms.data if hasattr(self.delay_ms, "tocsr") else self.delay_ms, dtype=float)
         if not np.isfinite(delays).all() or (delays < 0).any():
             raise ValueError(f"delays of '{self.name}' must be finite and not negative")
@@ -194,7 +196,9 @@ class Projection:
             delays = self.delay_ms.tocsc(copy=True)
             delays.sort_indices()
             if not np.array_equal(delays.indices, post):
-                raise ValueError(f"delays of '{self.name}' are a sparse matrix of another sparsity than the weights; store one delay per synapse")
+                raise ValueError(
+                    f"delays of '{self.name}' are a sparse matrix of another sparsity than the weights; store one delay per synapse"
+                )
             delay = delays.data
         else:
             delay = np.asarray(self.delay_ms, dtype=float)
@@ -229,14 +233,18 @@ class Network:
         if p.target not in [q.name for q in self.populations]:
             raise ValueError(unknown(p.target, "target", p.name, [q.name for q in self.populations]))
         if silent := [q for q in self.populations if q.name == p.source and not q.neuron.threshold]:
-            raise ValueError(f"'{p.name}' starts at population '{p.source}', but '{silent[0].neuron.name}' never spikes: it has no threshold; read its states instead")
+            raise ValueError(
+                f"'{p.name}' starts at population '{p.source}', but '{silent[0].neuron.name}' never spikes: it has no threshold; read its states instead"
+            )
         target = self.population(p.target)
         if p.receptor not in target.neuron.inputs:
             raise SpecError(unknown(p.receptor, "input", target.neuron.name, target.neuron.inputs))
         if p.unit:
             dimension = unit(p.unit)[1]
             if dimension != target.neuron.dimension(p.receptor):
-                raise UnitError(f"weights of '{p.name}' are in {p.unit}, but '{p.receptor}' of '{target.neuron.name}' is in {target.neuron.si_unit(p.receptor)}")
+                raise UnitError(
+                    f"weights of '{p.name}' are in {p.unit}, but '{p.receptor}' of '{target.neuron.name}' is in {target.neuron.si_unit(p.receptor)}"
+                )
         expected = (target.size, self.size_of(p.source))
         if p.shape != expected:
             hint = "; transpose them" if p.shape == expected[::-1] else ""

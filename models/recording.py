@@ -92,7 +92,12 @@ class Recording:
         for name, recorded in self.states.items():
             if recorded:
                 shapes = [np.shape(x)[1:] for x in recorded.values()]
-                columns = [(state, b, n) for state, (trials, size) in zip(recorded, shapes, strict=True) for b in range(trials) for n in range(size)]
+                columns = [
+                    (state, b, n)
+                    for state, (trials, size) in zip(recorded, shapes, strict=True)
+                    for b in range(trials)
+                    for n in range(size)
+                ]
                 flat = np.concatenate([np.reshape(x, (len(index), -1)) for x in recorded.values()], axis=1)
                 states[name] = pandas.DataFrame(flat, index, pandas.MultiIndex.from_tuples(columns, names=("state", "trial", "neuron")))
         return Tables(spikes, states)
@@ -122,7 +127,12 @@ class Recording:
                 for state, values in recorded.items():
                     si = self._si_unit(name, state, network)
                     signal = neo.AnalogSignal(
-                        values[:, b], units="dimensionless" if si in ("", "1") else si, sampling_rate=rate, name=f"{name}.{state}", population=name, state=state
+                        values[:, b],
+                        units="dimensionless" if si in ("", "1") else si,
+                        sampling_rate=rate,
+                        name=f"{name}.{state}",
+                        population=name,
+                        state=state,
                     )
                     segment.analogsignals.append(signal)
             block.segments.append(segment)
@@ -163,7 +173,9 @@ class Recording:
         if population not in self.states:
             raise ValueError(unknown(population, "population with recorded states", "this recording", self.states))
         if state not in self.states[population]:
-            raise ValueError(unknown(state, "recorded state", population, self.states[population]) + f" Add it to run(record={{'{population}': (…)}}).")
+            raise ValueError(
+                unknown(state, "recorded state", population, self.states[population]) + f" Add it to run(record={{'{population}': (…)}})."
+            )
         return np.asarray(self.states[population][state])
 
     @staticmethod

@@ -31,9 +31,7 @@ def run_recurrent_lif(form: RecurrentForm, inputs) -> RecurrentRun:
     """
     rules, x = form.semantics, np.asarray(inputs, dtype=float)
     if x.ndim == 0 or not np.isfinite(x).all():
-        raise ValueError(
-            "inputs must be an array [T, ...] of finite numbers; repair NaN and infinite values first"
-        )
+        raise ValueError("inputs must be an array [T, ...] of finite numbers; repair NaN and infinite values first")
     v, i, s, count = np.zeros((4, *x.shape[1:]))
     trace = RecurrentRun(*np.zeros((3, *x.shape)))
     for n in range(len(x)):
@@ -58,12 +56,8 @@ def run_recurrent_lif(form: RecurrentForm, inputs) -> RecurrentRun:
                 case "integrate_synapse":
                     i = form.alpha * i
                 case "threshold":
-                    reached = (
-                        v > form.threshold if rules.comparison == ">" else v >= form.threshold
-                    ) & np.logical_not(silent)
-                    s = np.where(
-                        reached, np.floor(v / form.threshold) if rules.multi_spike else 1.0, 0.0
-                    )
+                    reached = (v > form.threshold if rules.comparison == ">" else v >= form.threshold) & np.logical_not(silent)
+                    s = np.where(reached, np.floor(v / form.threshold) if rules.multi_spike else 1.0, 0.0)
                     count = np.where(reached, form.refractory_steps, count)
                     trace.v[n], trace.i[n], trace.spikes[n] = v, i, s
                 case "reset" if rules.reset == "value":
@@ -73,9 +67,7 @@ def run_recurrent_lif(form: RecurrentForm, inputs) -> RecurrentRun:
     return trace
 
 
-def unit_response(
-    semantics: Semantics, *, tau_mem_ms=20.0, tau_syn_ms=5.0, r_mohm=1.0, dt_ms=1.0, steps=100
-) -> RecurrentRun:
+def unit_response(semantics: Semantics, *, tau_mem_ms=20.0, tau_syn_ms=5.0, r_mohm=1.0, dt_ms=1.0, steps=100) -> RecurrentRun:
     """What one spike of weight 1 in step 0 does to a neuron at rest that never reaches its threshold.
 
     The time constants are given to the platform as they are, with no correction of gain: this shows
@@ -83,9 +75,7 @@ def unit_response(
     """
     tau_syn_ms = tau_syn_ms if semantics.synapse == "exponential" else None
     never = 1e9  # mV
-    form = to_recurrent(
-        PhysicalLIF(tau_mem_ms, tau_syn_ms, r_mohm, v_threshold_mv=never), dt_ms, semantics
-    )
+    form = to_recurrent(PhysicalLIF(tau_mem_ms, tau_syn_ms, r_mohm, v_threshold_mv=never), dt_ms, semantics)
     x = np.zeros(steps)
     x[0] = 1.0
     return run_recurrent_lif(form, x)
@@ -102,7 +92,5 @@ def platform_table() -> str:
         v = unit_response(rules).v
         peak = f"{v.max():.4g} | {v.argmax()}" if rules.synapse == "exponential" else "– | –"
         order = " → ".join(rules.order)
-        rows.append(
-            f"| {name} | {order} | {rules.latency} | {reset} | {'yes' if rules.swallows_input else 'no'} | {peak} |"
-        )
+        rows.append(f"| {name} | {order} | {rules.latency} | {reset} | {'yes' if rules.swallows_input else 'no'} | {peak} |")
     return "\n".join(rows) + "\n"

@@ -136,12 +136,7 @@ class Semantics:
         k - 1 further steps), 0 where it comes after (NEST: k further steps).
         """
         membrane = next(event for event in self.order if event in _MEMBRANE)
-        return (
-            -1
-            if self.refractory != "none"
-            and self.order.index("count_down") < self.order.index(membrane)
-            else 0
-        )
+        return -1 if self.refractory != "none" and self.order.index("count_down") < self.order.index(membrane) else 0
 
     @property
     def latency(self) -> int:
@@ -164,43 +159,29 @@ def _validate(rules: Semantics) -> None:
     who = f"semantics '{rules.name}'"
     for field, choices in CHOICES.items():
         if getattr(rules, field) not in choices:
-            raise SemanticsError(
-                f"{field} '{getattr(rules, field)}' of {who} is unknown; choose from {', '.join(choices)}"
-            )
+            raise SemanticsError(f"{field} '{getattr(rules, field)}' of {who} is unknown; choose from {', '.join(choices)}")
     for event in rules.order:
         if event not in EVENTS:
-            raise SemanticsError(
-                f"event '{event}' of {who} is unknown; choose from {', '.join(EVENTS)}"
-            )
+            raise SemanticsError(f"event '{event}' of {who} is unknown; choose from {', '.join(EVENTS)}")
         if rules.order.count(event) > 1:
-            raise SemanticsError(
-                f"event '{event}' of {who} occurs twice in the order; each event happens once per step"
-            )
+            raise SemanticsError(f"event '{event}' of {who} occurs twice in the order; each event happens once per step")
     integrations = {"integrate", "integrate_membrane", "integrate_synapse"} & set(rules.order)
     if rules.synapse == "exponential" and integrations not in (
         {"integrate"},
         {"integrate_membrane", "integrate_synapse"},
     ):
-        raise SemanticsError(
-            f"{who} has an exponential synapse: list 'integrate', or both 'integrate_synapse' and 'integrate_membrane'"
-        )
+        raise SemanticsError(f"{who} has an exponential synapse: list 'integrate', or both 'integrate_synapse' and 'integrate_membrane'")
     if rules.synapse != "exponential" and integrations != {"integrate_membrane"}:
-        raise SemanticsError(
-            f"{who} has no synaptic state: list 'integrate_membrane' as its only integration"
-        )
+        raise SemanticsError(f"{who} has no synaptic state: list 'integrate_membrane' as its only integration")
     needed = {"receive", "threshold"}
     needed |= {"reset"} if rules.reset != "none" else set()
     needed |= {"count_down"} if rules.refractory != "none" else set()
     for event in (*EVENTS[:2], *EVENTS[-2:]):
         if (event in needed) != (event in rules.order):
             verb = "lacks" if event in needed else "must not list"
-            raise SemanticsError(
-                f"the order of {who} {verb} '{event}' (reset '{rules.reset}', refractory '{rules.refractory}')"
-            )
+            raise SemanticsError(f"the order of {who} {verb} '{event}' (reset '{rules.reset}', refractory '{rules.refractory}')")
     if rules.input_gain == "exact" and rules.decay != "exp":
-        raise SemanticsError(
-            f"{who} decays by 1 - dt/tau, so no input gain makes its PSP exact; use decay 'exp', or input_gain 'euler'"
-        )
+        raise SemanticsError(f"{who} decays by 1 - dt/tau, so no input gain makes its PSP exact; use decay 'exp', or input_gain 'euler'")
     if rules.synapse == "delta" and rules.input_gain != "unit":
         raise SemanticsError(f"{who} adds its input straight to v; use input_gain 'unit'")
     if rules.jump == "pulse" and rules.synapse != "exponential":

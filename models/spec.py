@@ -298,7 +298,9 @@ def _validate(spec: NeuronSpec) -> None:
             expected = expected.times(BASE["second"].power(-1))
         found = _dimension(equation.expression, {**known, **noise}, spec.name, f"the equation of '{equation.name}'")
         if found != expected and equation.expression.strip() not in ("0", "0.0"):
-            raise UnitError(f"the equation of '{equation.name}' in '{spec.name}' has unit {found}, but {expected} is needed: '{equation.expression}'")
+            raise UnitError(
+                f"the equation of '{equation.name}' in '{spec.name}' has unit {found}, but {expected} is needed: '{equation.expression}'"
+            )
 
     # A draw per step has a probability that depends on the step, so `dt` is known there and nowhere else.
     for text, what, names in ((spec.threshold, "the threshold", {**known, "dt": BASE["second"]}), (spec.spike_scale, "spike_scale", known)):
@@ -313,13 +315,19 @@ def _validate(spec: NeuronSpec) -> None:
     if spec.threshold and not re.search(r"[<>]", spec.threshold):
         raise SpecError(f"threshold '{spec.threshold}' of '{spec.name}' is not a condition; write e.g. 'v > v_threshold'")
     if spec.gated and not spec.refractory:
-        raise SpecError(f"'{sorted(spec.gated)[0]}' of '{spec.name}' is '(unless refractory)' but the model has no refractory period; give one or drop the flag")
+        raise SpecError(
+            f"'{sorted(spec.gated)[0]}' of '{spec.name}' is '(unless refractory)' but the model has no refractory period; give one or drop the flag"
+        )
     for statement in spec.reset_statements:
         if statement.target not in spec.states:
             raise SpecError(unknown(statement.target, "reset target", spec.name, spec.states))
         found = _dimension(statement.expression, known, spec.name, "the reset")
         if found != known[statement.target]:
-            fix = f"; Brian2 wants units on zero too: write 0*{known[statement.target]}" if statement.expression.strip() in ("0", "0.0") else ""
+            fix = (
+                f"; Brian2 wants units on zero too: write 0*{known[statement.target]}"
+                if statement.expression.strip() in ("0", "0.0")
+                else ""
+            )
             raise UnitError(
                 f"the reset of '{statement.target}' in '{spec.name}' has unit {found}, but {known[statement.target]} is needed{fix}"
             )
@@ -342,7 +350,9 @@ def _check_name(name: str, owner: str) -> None:
         suggestion = {"i": "i_syn", "N": "size", "xi": "noise", "t": "time", "e": "e_rev"}.get(name, f"{name}_")
         raise SpecError(f"name '{name}' of '{owner}' is {what}; rename it, e.g. '{suggestion}'")
     if name.startswith("_") or name.endswith(("_pre", "_post")):
-        raise SpecError(f"name '{name}' of '{owner}' begins with '_' or ends with '_pre' or '_post', which Brian2 keeps for itself; rename it")
+        raise SpecError(
+            f"name '{name}' of '{owner}' begins with '_' or ends with '_pre' or '_post', which Brian2 keeps for itself; rename it"
+        )
 
 
 def _base_unit(equation: Equation, owner: str) -> Dimension:
@@ -359,7 +369,6 @@ def _dimension(expression: str, known: Mapping[str, Dimension], owner: str, what
         raise SpecError(unknown(str(error.args[0]), f"name in {what}", owner, [n for n in known if n != "xi"])) from None
     except UnitError as error:
         raise UnitError(f"{what} of '{owner}': {error}") from None
-
 
 
 __all__ = ["DIMENSIONLESS", "Equation", "NeuronSpec", "Parameter", "SpecError", "Statement", "UnitError"]

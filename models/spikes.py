@@ -31,7 +31,9 @@ class Spikes:
                 bad = values[(values < 0) | (values >= limit)][0]
                 raise ValueError(f"spike with {name} {bad} lies outside 0 … {limit - 1} of shape [T, B, N] = {self.shape}")
         if not len(self.step) == len(self.batch) == len(self.neuron):
-            raise ValueError(f"spikes need equally many steps, trials and neurons, got {len(self.step)}, {len(self.batch)}, {len(self.neuron)}")
+            raise ValueError(
+                f"spikes need equally many steps, trials and neurons, got {len(self.step)}, {len(self.batch)}, {len(self.neuron)}"
+            )
         if not self.dt_ms > 0:
             raise ValueError(f"dt_ms = {self.dt_ms} must be positive")
         _, B, N = self.shape
@@ -126,8 +128,10 @@ class Spikes:
 
     def equals(self, other: Spikes) -> bool:
         """Same events on the same grid."""
-        return self.shape == other.shape and len(self) == len(other) and all(
-            np.array_equal(getattr(self, n), getattr(other, n)) for n in ("step", "batch", "neuron")
+        return (
+            self.shape == other.shape
+            and len(self) == len(other)
+            and all(np.array_equal(getattr(self, n), getattr(other, n)) for n in ("step", "batch", "neuron"))
         )
 
 

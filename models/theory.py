@@ -68,6 +68,7 @@ def escape_rate_hz(drive_mv, *, hazard_0_hz, delta_v_mv, tau_mem_ms, v_threshold
     exp(-integral of the hazard) along v from v_reset to the drive r·i.
     Source: Gerstner et al. 2014, Neuronal Dynamics, section 9.1.
     """
+
     def hazard_per_ms(v):
         # e^50 is a certain spike; the bound only keeps exp from overflowing
         return 1e-3 * hazard_0_hz * np.exp(np.minimum((v - v_threshold_mv) / delta_v_mv, 50))

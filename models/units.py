@@ -39,7 +39,9 @@ class Dimension(NamedTuple):
             if unit(name)[1] == self:
                 return name
         names = ("metre", "kilogram", "second", "amp")
-        return "*".join(n if e == 1 else f"{n}**{e}" if e.denominator == 1 else f"{n}**{float(e)}" for n, e in zip(names, self, strict=True) if e)
+        return "*".join(
+            n if e == 1 else f"{n}**{e}" if e.denominator == 1 else f"{n}**{float(e)}" for n, e in zip(names, self, strict=True) if e
+        )
 
 
 def _dimension(m: int, kg: int, s: int, a: int) -> Dimension:

@@ -38,7 +38,15 @@ def check(name: str) -> tuple[list[Check], dict]:
     truth = ScipyEngine(rtol=1e-9).run(network, dt_ms=dt_ms, duration_ms=duration_ms, record=record)
     if not spec.threshold:
         x, y = coarse.states[NAME][spec.states[0]], truth.states[NAME][spec.states[0]]
-        return [Check(name, LEVEL, f"{scheme} at {dt_ms:g} ms, float32: state difference over scale", float(np.abs(x - y).max() / np.ptp(y)), (0, 1e-5))], {}
+        return [
+            Check(
+                name,
+                LEVEL,
+                f"{scheme} at {dt_ms:g} ms, float32: state difference over scale",
+                float(np.abs(x - y).max() / np.ptp(y)),
+                (0, 1e-5),
+            )
+        ], {}
     return _against_truth(spec, scheme, dt_ms, coarse, truth), {}
 
 
@@ -80,7 +88,8 @@ def _in_distribution(spec: NeuronSpec, scheme: str, dt_ms: float) -> list[Check]
     network = Network((_population(spec, 500, 1.0, 1.0),))
     engine = get_engine("compiled")
     coarse, fine = (
-        engine.run(network, dt_ms=step, scheme=scheme, duration_ms=1000.0, seed=seed).spikes[NAME].rates_hz()[0] for step, seed in ((dt_ms, 1), (dt_ms / 16, 2))
+        engine.run(network, dt_ms=step, scheme=scheme, duration_ms=1000.0, seed=seed).spikes[NAME].rates_hz()[0]
+        for step, seed in ((dt_ms, 1), (dt_ms / 16, 2))
     )
     spread = float(np.hypot(coarse.std(ddof=1), fine.std(ddof=1)) / np.sqrt(coarse.size))
     # A diffusion that is looked at once per step misses the crossings in between: the threshold acts as if it

@@ -64,8 +64,15 @@ def _check(spec: NeuronSpec, scheme: str) -> tuple[list[Check], dict]:
             curves[f"{scheme} · {quantity_name}"] = {"dt_ms": dt.tolist(), "error": error.tolist(), "slope": None, "order": None}
             continue
         slope, used = fitted_order(dt, error, max(FLOOR, plateau(error)))
-        rows.append(Check(name, LEVEL, f"{scheme}: order, {quantity_name}", slope, (declared - ORDER_TOLERANCE, declared + ORDER_TOLERANCE)))
-        curves[f"{scheme} · {quantity_name}"] = {"dt_ms": dt[used].tolist(), "error": error[used].tolist(), "slope": slope, "order": declared}
+        rows.append(
+            Check(name, LEVEL, f"{scheme}: order, {quantity_name}", slope, (declared - ORDER_TOLERANCE, declared + ORDER_TOLERANCE))
+        )
+        curves[f"{scheme} · {quantity_name}"] = {
+            "dt_ms": dt[used].tolist(),
+            "error": error[used].tolist(),
+            "slope": slope,
+            "order": declared,
+        }
     return rows, curves
 
 
@@ -104,7 +111,9 @@ def _resolved(spec: NeuronSpec) -> dict:
 
 
 def _truth(population: Population, duration_ms: float, dt_ms: float) -> Recording:
-    return ScipyEngine(rtol=1e-13).run(Network((population,)), dt_ms=dt_ms, duration_ms=duration_ms, record={"one": population.neuron.states})
+    return ScipyEngine(rtol=1e-13).run(
+        Network((population,)), dt_ms=dt_ms, duration_ms=duration_ms, record={"one": population.neuron.states}
+    )
 
 
 def _silent(spec: NeuronSpec) -> NeuronSpec:
@@ -139,7 +148,9 @@ def _spike_truth(spec: NeuronSpec) -> tuple[Population, float]:
         found = _truth(population, duration_ms, 1.0).spikes["one"].times_ms()
         if len(found):
             return population, float(found[0])
-    raise ValueError(f"the standard stimulus of '{spec.name}' does not make it fire in {duration_ms} ms; raise it in models/neurons/stimuli.py")
+    raise ValueError(
+        f"the standard stimulus of '{spec.name}' does not make it fire in {duration_ms} ms; raise it in models/neurons/stimuli.py"
+    )
 
 
 def _state_errors(spec: NeuronSpec, scheme: str) -> tuple[np.ndarray, np.ndarray]:

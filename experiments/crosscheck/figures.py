@@ -24,10 +24,21 @@ INK, PALE, BLUE, ORANGE, GREEN, RED = "#222222", "#b9c7d6", "#0072b2", "#e69f00"
 COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", RED, INK)
 # The reference is a wide pale band; who agrees with it runs inside it, a dashed line over a solid one.
 BAND = {"color": PALE, "linewidth": 4.5, "solid_capstyle": "round"}
-INSIDE = ({"color": BLUE, "linewidth": 1.2}, {"color": ORANGE, "linewidth": 1.2, "dashes": (4, 3)}, {"color": GREEN, "linewidth": 1.2, "dashes": (1, 3)})
+INSIDE = (
+    {"color": BLUE, "linewidth": 1.2},
+    {"color": ORANGE, "linewidth": 1.2, "dashes": (4, 3)},
+    {"color": GREEN, "linewidth": 1.2, "dashes": (1, 3)},
+)
 MARKERS = "os^Dv"
 COLUMNS = 4
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "axes.titlelocation": "left", "legend.frameon": False}
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,11 @@ def overlay(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     caption = f"One neuron of every model under a constant current or its own input spikes: {names[0]} as the wide pale band, {_listed(names[1:])} inside it. "
     if apart:
         return figure, caption + f"The curves come apart in {_listed(apart)}; Δ is the largest difference."
-    return figure, caption + f"Each line runs inside the band for the whole time shown: the largest difference Δ is {number(worst)} of the state's range."
+    return (
+        figure,
+        caption
+        + f"Each line runs inside the band for the whole time shown: the largest difference Δ is {number(worst)} of the state's range.",
+    )
 
 
 def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
@@ -99,7 +114,9 @@ def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     total, apart = 0, []
     for ax, (model, trains) in zip(panels, curves.items(), strict=True):
         # microseconds: equal labels of two engines differ by rounding at most
-        events = {e: set(zip(np.round(np.asarray(t["time_ms"]) * 1e3).astype(int).tolist(), t["neuron"], strict=True)) for e, t in trains.items()}
+        events = {
+            e: set(zip(np.round(np.asarray(t["time_ms"]) * 1e3).astype(int).tolist(), t["neuron"], strict=True)) for e, t in trains.items()
+        }
         common = set.intersection(*events.values())
         odd = set.union(*events.values()) - common
         total += len(common) + len(odd)
@@ -109,7 +126,10 @@ def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
                 ax.scatter(time * 1e-3, neuron, linewidths=0, **style)
         if odd:
             apart.append(f"{model} ({len(odd)})")
-        ax.set_title(f"{model}   {len(odd)} of {len(common) + len(odd)} differ" if odd else f"{model}   {len(common)} spikes", color=RED if odd else INK)
+        ax.set_title(
+            f"{model}   {len(odd)} of {len(common) + len(odd)} differ" if odd else f"{model}   {len(common)} spikes",
+            color=RED if odd else INK,
+        )
         ax.set_ylabel("neuron")
     _label_below(figure, "time (ms)")
     names = list(next(iter(curves.values())))
@@ -121,7 +141,9 @@ def raster(curves: Mapping[str, dict]) -> tuple[Figure, str]:
 
 def convergence(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     """Error against dt, both logarithmic, with the fitted lines."""
-    figure, panels = _sheet(len(curves), height=2.1, gap=0.75, legend=2, sharex=True, sharey=True, subplot_kw={"xscale": "log", "yscale": "log"})
+    figure, panels = _sheet(
+        len(curves), height=2.1, gap=0.75, legend=2, sharex=True, sharey=True, subplot_kw={"xscale": "log", "yscale": "log"}
+    )
     used = {key.partition(" · ")[0] for lines in curves.values() for key in lines}
     schemes = [*(s for s in SCHEMES if s in used), *sorted(used - set(SCHEMES))]
     quantities = list(dict.fromkeys(key.partition(" · ")[2] for lines in curves.values() for key in lines))
@@ -145,7 +167,16 @@ def convergence(curves: Mapping[str, dict]) -> tuple[Figure, str]:
         # beside the panel, where no line runs: one line of slopes per scheme
         for row, (scheme, values) in enumerate(slopes.items()):
             text = "  ".join(f"{v:.2f}" for v in values)
-            ax.annotate(text, (1, 1), xycoords="axes fraction", xytext=(4, -4 - 10 * row), textcoords="offset points", color=_colour(schemes, scheme), fontsize=7, va="top")
+            ax.annotate(
+                text,
+                (1, 1),
+                xycoords="axes fraction",
+                xytext=(4, -4 - 10 * row),
+                textcoords="offset points",
+                color=_colour(schemes, scheme),
+                fontsize=7,
+                va="top",
+            )
         ax.minorticks_off()
         ax.set_title(model)
         ax.set_ylabel("relative error")
@@ -153,7 +184,10 @@ def convergence(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     panels[0].yaxis.set_major_locator(LogLocator(100, numticks=8))
     _label_below(figure, "dt (ms)")
     handles = [Line2D([], [], color=_colour(schemes, s), label=s) for s in schemes]
-    kinds = [Line2D([], [], color=INK, linestyle="", marker=MARKERS[k % len(MARKERS)], markerfacecolor="white" if k else INK, label=q) for k, q in enumerate(quantities)]
+    kinds = [
+        Line2D([], [], color=INK, linestyle="", marker=MARKERS[k % len(MARKERS)], markerfacecolor="white" if k else INK, label=q)
+        for k, q in enumerate(quantities)
+    ]
     _legend(figure, handles=handles, ncols=len(handles))
     _legend(figure, handles=kinds, ncols=len(kinds), row=1)
     caption = "Error against the adaptive solution as the step shrinks, with the fitted slopes to the right of each panel in the scheme's colour: slope 1 halves the error when the step is halved, slope 4 divides it by 16. "
@@ -170,7 +204,13 @@ def accuracy(curve: Mapping) -> tuple[Figure, str]:
     label = curve.get("label", "training")
     if curve.get("reference") is not None:
         ax.axhline(curve["reference"], **BAND)
-        ax.annotate(f"{label}: {curve['reference']:.2f} %", (0, curve["reference"]), xycoords=("axes fraction", "data"), xytext=(4, 6), textcoords="offset points")
+        ax.annotate(
+            f"{label}: {curve['reference']:.2f} %",
+            (0, curve["reference"]),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 6),
+            textcoords="offset points",
+        )
     ax.plot(dt, curve["accuracy"], "o-", color=BLUE, label="accuracy in Brian2")
     if curve.get("agreement"):
         ax.plot(dt, curve["agreement"], "s--", color=ORANGE, markerfacecolor="white", label="same prediction as torch")
@@ -193,11 +233,18 @@ def accuracy(curve: Mapping) -> tuple[Figure, str]:
 
 def distance(curves: Mapping[str, dict]) -> tuple[Figure, str]:
     """Distances of the spike trains from those at the training step, one box per dt."""
-    shown = [(layer, key, name) for layer in curves for key, name in (("van_rossum", "van Rossum distance"), ("coincidence", "coincidence factor")) if curves[layer].get(key)]
+    shown = [
+        (layer, key, name)
+        for layer in curves
+        for key, name in (("van_rossum", "van Rossum distance"), ("coincidence", "coincidence factor"))
+        if curves[layer].get(key)
+    ]
     figure = Figure(figsize=(3.6 * max(len(shown), 2), 3.2), layout="constrained")
     for ax, (layer, key, name) in zip(np.atleast_1d(figure.subplots(1, max(len(shown), 1))), shown, strict=False):
         values = [_per_trial(v) for v in curves[layer][key]]
-        boxes = ax.boxplot(values, widths=0.6, whis=(5, 95), showfliers=False, patch_artist=True, medianprops={"color": BLUE, "linewidth": 2})
+        boxes = ax.boxplot(
+            values, widths=0.6, whis=(5, 95), showfliers=False, patch_artist=True, medianprops={"color": BLUE, "linewidth": 2}
+        )
         for box in boxes["boxes"]:
             box.set(facecolor=PALE, edgecolor=INK)
         ax.set_xticks(range(1, len(values) + 1), [number(x) for x in curves[layer]["dt_ms"]])

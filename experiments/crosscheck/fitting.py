@@ -73,8 +73,6 @@ def fitted_order(dt: np.ndarray, error: np.ndarray, floor: float, points: int = 
     return float(np.polyfit(np.log(dt[chosen]), np.log(error[chosen]), 1)[0]), chosen
 
 
-
-
 def plateau(error: np.ndarray) -> float:
     """Five times the level at which the errors stop falling, where the truth's own error shows; 0 if they still fall."""
     last = error[-2:]

@@ -19,7 +19,9 @@ OTHERS = ("torch", "compiled")
 STATE_BOUND = 1e-9  # of the state's scale: 10⁷ roundings of 1e-16, far below what a different step would give
 
 
-def check(name: str, scheme: str, *, dt_ms: float | None = None, duration_ms: float = cases.DURATION_MS, seed: int = 1) -> tuple[list[Check], dict]:
+def check(
+    name: str, scheme: str, *, dt_ms: float | None = None, duration_ms: float = cases.DURATION_MS, seed: int = 1
+) -> tuple[list[Check], dict]:
     """Rows for one model and scheme, and the curves of the overlay and raster figures."""
     spec = neuron(name)
     network = cases.case(name, seed=seed)
@@ -41,14 +43,20 @@ def check(name: str, scheme: str, *, dt_ms: float | None = None, duration_ms: fl
         for engine_name, run in runs.items():
             what = f"{scheme}, {population}: {{}}, {engine_name} against {REFERENCE}"
             if spec.threshold:
-                rows.append(Check(name, LEVEL, what.format("spikes that differ"), _spikes_apart(reference, run, population), (0, 0), "spikes"))
-            rows.append(Check(name, LEVEL, what.format("state difference over scale"), _states_apart(reference, run, population), (0, STATE_BOUND)))
+                rows.append(
+                    Check(name, LEVEL, what.format("spikes that differ"), _spikes_apart(reference, run, population), (0, 0), "spikes")
+                )
+            rows.append(
+                Check(name, LEVEL, what.format("state difference over scale"), _states_apart(reference, run, population), (0, STATE_BOUND))
+            )
     return rows, _curves(name, spec.states[0], {REFERENCE: reference, **runs})
 
 
 def _spikes_apart(a: Recording, b: Recording, population: str) -> float:
     """How many events are in one train and not in the other."""
-    sets = [set(zip(s.step.tolist(), s.batch.tolist(), s.neuron.tolist(), strict=True)) for s in (a.spikes[population], b.spikes[population])]
+    sets = [
+        set(zip(s.step.tolist(), s.batch.tolist(), s.neuron.tolist(), strict=True)) for s in (a.spikes[population], b.spikes[population])
+    ]
     return float(len(sets[0] ^ sets[1]))
 
 

@@ -53,8 +53,18 @@ def markdown(report: Report, drawings: Sequence = ()) -> str:
     lines = [f"# Cross-check: {view.verdict}", ""]
     lines += [f"- {p}" for p in report.problems] + [""] * bool(report.problems)
     if view.failures:
-        lines += ["## What fails", "", *_table(("model", "level", "quantity", "value", "bound"), [_cells(c, level=True) for c in view.failures]), ""]
-    lines += ["## Every model at every level", "", *_table(("model", *LEVELS), [(m, *(_mark(view.rows(m, level)) for level in LEVELS)) for m in view.models]), ""]
+        lines += [
+            "## What fails",
+            "",
+            *_table(("model", "level", "quantity", "value", "bound"), [_cells(c, level=True) for c in view.failures]),
+            "",
+        ]
+    lines += [
+        "## Every model at every level",
+        "",
+        *_table(("model", *LEVELS), [(m, *(_mark(view.rows(m, level)) for level in LEVELS)) for m in view.models]),
+        "",
+    ]
     lines += ["✓ pass · ≈ known deviation · ✗ fail; the numbers count rows that are as they should be.", ""]
     if view.accuracy:
         lines += ["## The trained network", "", *_table(view.accuracy_header, view.accuracy), ""]
@@ -99,7 +109,10 @@ def terminal_table(report: Report, path: Path | str | None = None):
     if view.failures:
         parts.append("")
         # Text, not markup: a quantity may hold square brackets
-        parts += [Text(f"✗ {c.model}, {c.level}, {c.quantity}: {wording.measured(c)}, bound {wording.bound(c)}", style="red") for c in view.failures]
+        parts += [
+            Text(f"✗ {c.model}, {c.level}, {c.quantity}: {wording.measured(c)}, bound {wording.bound(c)}", style="red")
+            for c in view.failures
+        ]
     parts += [Text(f"✗ {p}", style="red") for p in report.problems]
     parts += ["", Text(view.verdict, style="bold green" if report.ok else "bold red")]
     if path is not None:
@@ -144,7 +157,9 @@ class View:
             return "FAIL: nothing was checked"
         if self.report.ok:
             return f"all {total} checks of {len(self.models)} models pass" + (f", {known} of them known deviations" if known else "")
-        parts = ([f"{failed} of {total} checks fail"] if failed else []) + ([f"{problems} problem{'s' * (problems > 1)} with the set of checks"] if problems else [])
+        parts = ([f"{failed} of {total} checks fail"] if failed else []) + (
+            [f"{problems} problem{'s' * (problems > 1)} with the set of checks"] if problems else []
+        )
         return "FAIL: " + " and ".join(parts)
 
     def headline(self, model: str, level: str) -> str:
@@ -178,7 +193,9 @@ class View:
         first = curve["accuracy"][0] if reference is None else reference
         agreement = curve.get("agreement") or [None] * len(curve["dt_ms"])
         for dt, share, same in zip(curve["dt_ms"], curve["accuracy"], agreement, strict=True):
-            rows.append((f"Brian2, {wording.number(dt)} ms", f"{share:.2f} %", f"{share - first:+.2f}", "" if same is None else f"{same:.2f} %"))
+            rows.append(
+                (f"Brian2, {wording.number(dt)} ms", f"{share:.2f} %", f"{share - first:+.2f}", "" if same is None else f"{same:.2f} %")
+            )
         return rows
 
     @cached_property
@@ -221,7 +238,13 @@ def _distance(check: Check) -> float:
 
 
 def _consequence_headline(rows: Sequence[Check]) -> str:
-    short = (("coincidence", "coincidence "), ("shift of the first spike", "shift "), ("state difference", "differs by "), ("mean rate from", "rate off by "), (": accuracy", "accuracy "))
+    short = (
+        ("coincidence", "coincidence "),
+        ("shift of the first spike", "shift "),
+        ("state difference", "differs by "),
+        ("mean rate from", "rate off by "),
+        (": accuracy", "accuracy "),
+    )
     found = []
     for needle, words in short:
         # the finest step comes last

@@ -82,7 +82,14 @@ def crosscheck(config: CrosscheckConfig) -> Report:
                 for figure, content in drawn.items():
                     _merge(curves.setdefault(figure, {}), content)
                 show.update(done, f"{task.level} of {task.model}")
-    checks = [c for level in LEVELS for model in _in_order(rows, models) for t, cs in rows.items() for c in cs if c.level == level and c.model == model]
+    checks = [
+        c
+        for level in LEVELS
+        for model in _in_order(rows, models)
+        for t, cs in rows.items()
+        for c in cs
+        if c.level == level and c.model == model
+    ]
     checks, unused = with_deviations(checks, DEVIATIONS)
     problems = missing(checks, models) if not config.scheme else ()
     if config.is_complete:
@@ -195,5 +202,3 @@ def _known(config: CrosscheckConfig) -> None:
             raise ValueError(unknown(name, "scheme", "spiketwin", SCHEMES))
     if config.dt is not None and not config.dt > 0:
         raise ValueError(f"dt = {config.dt} ms must be positive")
-
-

@@ -31,7 +31,13 @@ def check(trained: Trained, *, samples: int = 1000, factors: tuple[int, ...] = F
     model = f"trained_{trained.experiment.removesuffix('_ttfs')}"
     torch_run = run("torch", trained, spikes, 1)
     rows: list[Check] = []
-    curves: dict = {"dt_ms": [], "accuracy": [], "agreement": [], "reference": percent(predictions == labels), "label": "torch at the training step"}
+    curves: dict = {
+        "dt_ms": [],
+        "accuracy": [],
+        "agreement": [],
+        "reference": percent(predictions == labels),
+        "label": "torch at the training step",
+    }
     distance: dict = {HIDDEN: {"dt_ms": [], "van_rossum": [], "coincidence": []}}
     coarse = at_step_end(torch_run.spikes[HIDDEN])
     total = sum(factors)
@@ -55,9 +61,28 @@ def check(trained: Trained, *, samples: int = 1000, factors: tuple[int, ...] = F
         rows += [
             Check(model, "consequence", what.format("accuracy"), accuracy, (curves["reference"] - (0 if same else 5), 100.0), "percent"),
             Check(model, "consequence", what.format("same prediction as torch"), agreement, (100.0 if same else 90.0, 100.0), "percent"),
-            Check(model, "consequence", what.format("hidden layer, van Rossum distance to torch"), float(np.mean(apart)), (0, 0 if same else nothing)),
-            Check(model, "consequence", what.format("hidden layer, coincidence with torch"), float(np.nanmean(gamma)), (1.0 if same else 0.5, 1.0)),
-            Check(model, "consequence", what.format("hidden layer, median shift of first spikes"), shift, (0, 0 if same else 2 * trained.dt_ms), "ms"),
+            Check(
+                model,
+                "consequence",
+                what.format("hidden layer, van Rossum distance to torch"),
+                float(np.mean(apart)),
+                (0, 0 if same else nothing),
+            ),
+            Check(
+                model,
+                "consequence",
+                what.format("hidden layer, coincidence with torch"),
+                float(np.nanmean(gamma)),
+                (1.0 if same else 0.5, 1.0),
+            ),
+            Check(
+                model,
+                "consequence",
+                what.format("hidden layer, median shift of first spikes"),
+                shift,
+                (0, 0 if same else 2 * trained.dt_ms),
+                "ms",
+            ),
         ]
         for key, value in (("dt_ms", dt_ms), ("accuracy", accuracy), ("agreement", agreement)):
             curves[key].append(value)
@@ -81,7 +106,9 @@ def _silence(like: Spikes) -> Spikes:
 
 
 def _identity(model: str, trained: Trained, ours: Recording, brian: Recording, agreement: float) -> list[Check]:
-    sets = [set(zip(s.step.tolist(), s.batch.tolist(), s.neuron.tolist(), strict=True)) for s in (ours.spikes[HIDDEN], brian.spikes[HIDDEN])]
+    sets = [
+        set(zip(s.step.tolist(), s.batch.tolist(), s.neuron.tolist(), strict=True)) for s in (ours.spikes[HIDDEN], brian.spikes[HIDDEN])
+    ]
     x, y = ours.states[OUTPUT]["v"], brian.states[OUTPUT]["v"]
     what = f"{trained.scheme} at {trained.dt_ms:g} ms: {{}}, torch against brian"
     return [

@@ -31,7 +31,9 @@ def folders(name: str) -> list[Path]:
     return [root / name for root in ([Path(chosen).expanduser()] if chosen else []) + [Path("/usr/share/datasets"), cache()]]
 
 
-def locate(name: str, wanted: Mapping[str, tuple[str, ...]], remote: Mapping[str, Remote], *, download: bool | None = None) -> dict[str, Path]:
+def locate(
+    name: str, wanted: Mapping[str, tuple[str, ...]], remote: Mapping[str, Remote], *, download: bool | None = None
+) -> dict[str, Path]:
     """The path of each wanted file, all from one folder.
 
     wanted: file -> names it may have, e.g. packed and unpacked.  remote: name -> where it is published.
@@ -67,6 +69,8 @@ def _fetch(name: str, file: str, remote: Remote) -> Path:
     try:
         return Path(pooch.retrieve(remote.url, remote.checksum, fname=file, path=cache() / name, progressbar=False))
     except (requests.RequestException, OSError) as error:
-        raise DataError(f"{remote.url} could not be fetched ({type(error).__name__}); is this machine online? Else put the file into {cache() / name}") from None
+        raise DataError(
+            f"{remote.url} could not be fetched ({type(error).__name__}); is this machine online? Else put the file into {cache() / name}"
+        ) from None
     except ValueError as error:
         raise DataError(f"{remote.url} is not the published file: {error}") from None

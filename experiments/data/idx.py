@@ -45,7 +45,9 @@ def parse(raw: bytes, path: Path | str, dimensions: int | None = None) -> np.nda
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(raw) != expected:
         state = "truncated" if len(raw) < expected else "too long"
-        raise DataError(f"{path} is {state}: its header announces {' x '.join(map(str, shape))}, {expected} bytes in all; found {len(raw)}; fetch it again")
+        raise DataError(
+            f"{path} is {state}: its header announces {' x '.join(map(str, shape))}, {expected} bytes in all; found {len(raw)}; fetch it again"
+        )
     return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)
 
 

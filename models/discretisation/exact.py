@@ -23,13 +23,17 @@ def exact(s: System) -> Assignments:
     matrix = {(x, y): sympy.diff(f, y) for x, f in rates.items() for y in s.states}
     for (x, y), entry in matrix.items():
         if not s.is_constant(entry):
-            raise SchemeError(f"exact integration needs linear equations; '{y}' enters the equation of '{x}' of '{s.spec.name}' nonlinearly; use rk4 or exponential_euler")
+            raise SchemeError(
+                f"exact integration needs linear equations; '{y}' enters the equation of '{x}' of '{s.spec.name}' nonlinearly; use rk4 or exponential_euler"
+            )
     offset = {x: f.subs(dict.fromkeys(s.states, 0)) for x, f in rates.items()}
     couplings = {(x, y): m for (x, y), m in matrix.items() if x != y and m != 0}
     _require_no_loop(s, couplings)
     for x, y in couplings:
         if y in s.gated:
-            raise SchemeError(f"exact integration of '{s.spec.name}' would need '{x}' to know that '{y}' is clamped while refractory; use rk4")
+            raise SchemeError(
+                f"exact integration of '{s.spec.name}' would need '{x}' to know that '{y}' is clamped while refractory; use rk4"
+            )
 
     temporaries, updates = [], []
     for x in s.states:
@@ -93,5 +97,7 @@ def _require_no_loop(s: System, couplings: dict) -> None:
         free = {x for x in remaining if not any(to == x and source in remaining for to, source in couplings)}
         if not free:
             names = ", ".join(sorted(map(str, remaining)))
-            raise SchemeError(f"exact integration of '{s.spec.name}' needs states without mutual feedback, but {names} drive each other; use rk4")
+            raise SchemeError(
+                f"exact integration of '{s.spec.name}' needs states without mutual feedback, but {names} drive each other; use rk4"
+            )
         remaining -= free

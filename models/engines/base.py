@@ -135,7 +135,10 @@ def prepare(
             _check_stable(population, scheme, dt_ms)
     made = {}
     for index, population in enumerate(network.populations):
-        for key, needed in ((f"{population.name}.xi", population.neuron.is_noisy), (f"{population.name}.rand", population.neuron.has_random_threshold)):
+        for key, needed in (
+            (f"{population.name}.xi", population.neuron.is_noisy),
+            (f"{population.name}.rand", population.neuron.has_random_threshold),
+        ):
             if needed:
                 made[key] = _noise((noise or {}).get(key), key, (steps, trials, population.size), np.random.default_rng([seed, 2, index]))
     if stray := set(noise or {}) - set(made):
@@ -217,7 +220,9 @@ def _check_spikes(given, name: str, shape: tuple[int, int, int], dt_ms: float) -
     if given.shape != shape:
         raise ValueError(f"spikes of '{name}' have shape [T, B, N] = {given.shape}, but the run needs {shape}")
     if not np.isclose(given.dt_ms, dt_ms, rtol=1e-9):
-        raise ValueError(f"spikes of '{name}' are on a grid of {given.dt_ms} ms, but the run has dt_ms = {dt_ms}; use Spikes.refined or re-encode")
+        raise ValueError(
+            f"spikes of '{name}' are on a grid of {given.dt_ms} ms, but the run has dt_ms = {dt_ms}; use Spikes.refined or re-encode"
+        )
     return given
 
 

@@ -285,7 +285,9 @@ _said: set[str] = set()
 def _say_what_a_compiler_gains() -> None:
     if "compiler" not in _said:
         _said.add("compiler")
-        logger.warning("Brian2 runs on numpy: no C compiler was found. With one, long runs of small networks would be about 5 to 20 times faster.")
+        logger.warning(
+            "Brian2 runs on numpy: no C compiler was found. With one, long runs of small networks would be about 5 to 20 times faster."
+        )
 
 
 def _report(progress: Callable[[float], None] | None, chunk: int, chunks: int) -> Callable | None:

@@ -237,8 +237,18 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         self.head += [*constants, ")"]
         if method.body:
             method_text = f"{name}_method"
-            self.head += ["", "", f"def {name}_method(equations, variables=None, method_options=None):", indent(dedent(method.body).strip(newline), "    "), ""]
-        options = {"threshold": threshold, "reset": spec.reset.strip() if threshold else "", "refractory": spec.refractory if threshold else ""}
+            self.head += [
+                "",
+                "",
+                f"def {name}_method(equations, variables=None, method_options=None):",
+                indent(dedent(method.body).strip(newline), "    "),
+                "",
+            ]
+        options = {
+            "threshold": threshold,
+            "reset": spec.reset.strip() if threshold else "",
+            "refractory": spec.refractory if threshold else "",
+        }
         given = ", ".join(f"{k}={v!r}" for k, v in options.items() if v)
         namespace = f"dict({name}_constants, {', '.join(extra)})" if extra else f"{name}_constants"
         self.body += ["", f"# {p.name}", f"{name}_neurons = NeuronGroup(", f"    {p.size}*len(trials), {name}_equations,"]
@@ -246,7 +256,9 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         self.body += [f"    method={method_text}, namespace={namespace}, clock=clock, name='{name}')"]
         for state, value in p.initial_values().items():
             if value.any():
-                settings.append((state, self._value(f"{p.name}.initial.{state}", value, self._unit(p, state), spec.dimension(state), tile=True)))
+                settings.append(
+                    (state, self._value(f"{p.name}.initial.{state}", value, self._unit(p, state), spec.dimension(state), tile=True))
+                )
         self.body += [f"{name}_neurons.{key} = {text}" for key, text in settings]
         # a drive holds its value for the whole step, in every stage of the scheme
         self.body += [f"{name}_neurons.run_regularly({text!r}, when='before_start')" for text in timed]
@@ -257,7 +269,9 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         columns = [self._array(f"{name}.{c}", getattr(spikes, c).astype(np.int32)) for c in ("step", "batch", "neuron")]
         self.body += ["", f"# {name}: a spike labelled n is sent in step n"]
         self.body += [f"{key}_step, {key}_index, {key}_fires = spikes_of({', '.join(columns)}, {size}, trials)"]
-        self.body += [f"{key}_source = SpikeGeneratorGroup(max(len({key}_fires), 1), {key}_index, {key}_step*DT, sorted=True, clock=clock, name='{key}')"]
+        self.body += [
+            f"{key}_source = SpikeGeneratorGroup(max(len({key}_fires), 1), {key}_index, {key}_step*DT, sorted=True, clock=clock, name='{key}')"
+        ]
         self.body.append(f"network.add({key}_source)")
 
     def _projection(self, p: Projection) -> None:
@@ -280,7 +294,10 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         steps = delay_steps(delay_ms, self.run.dt_ms)
         delay = f", delay={int(steps[0])}*DT" if np.ptp(steps) == 0 and steps[0] else ""
         group = f"{source}_{'source' if external else 'neurons'}"
-        lines = [f"{key}_synapses = Synapses(", f"    {group}, {target}_neurons, 'weight : {brian_unit(spec.dimension(p.receptor))} (constant)',"]
+        lines = [
+            f"{key}_synapses = Synapses(",
+            f"    {group}, {target}_neurons, 'weight : {brian_unit(spec.dimension(p.receptor))} (constant)',",
+        ]
         lines += [f"    on_pre='{p.receptor}_post += weight'{delay}, clock=clock, name='{key}')"]
         lines += [f"{key}_synapses.connect(i=i, j=j)"]
         lines += [f"{key}_synapses.weight = {self._array(f'{p.name}.weight', numbers)}[which]{'*' + unit if unit else ''}"]
@@ -296,7 +313,9 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
             self.body += ["", f"{name}_spikes = SpikeMonitor({name}_neurons, name='{name}_spikes')"]
             self.body += [f"network.add({name}_spikes)"]
         if states := self.run.record.get(p.name):
-            self.body += [f"{name}_states = StateMonitor({name}_neurons, {list(states)!r}, record=True, when='start', clock=clock, name='{name}_states')"]
+            self.body += [
+                f"{name}_states = StateMonitor({name}_neurons, {list(states)!r}, record=True, when='start', clock=clock, name='{name}_states')"
+            ]
             self.body += [f"network.add({name}_states)"]
 
     def _results(self) -> list[str]:
@@ -310,14 +329,22 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
             else:
                 lines += [f"spikes[{p.name!r}] = np.zeros((3, 0), dtype=int)"]
             recorded = self.run.record.get(p.name, ())
-            lines += [f"states[{p.name!r}] = {{x: getattr({name}_states, x + '_').T.reshape(STEPS, len(trials), {p.size}) for x in {list(recorded)!r}}}"] if recorded else [f"states[{p.name!r}] = {{}}"]
-            lines += [f"final[{p.name!r}] = {{x: np.array(getattr({name}_neurons, x + '_')).reshape(len(trials), {p.size}) for x in {list(p.neuron.states)!r}}}"]
+            lines += (
+                [
+                    f"states[{p.name!r}] = {{x: getattr({name}_states, x + '_').T.reshape(STEPS, len(trials), {p.size}) for x in {list(recorded)!r}}}"
+                ]
+                if recorded
+                else [f"states[{p.name!r}] = {{}}"]
+            )
+            lines += [
+                f"final[{p.name!r}] = {{x: np.array(getattr({name}_neurons, x + '_')).reshape(len(trials), {p.size}) for x in {list(p.neuron.states)!r}}}"
+            ]
         return lines
 
     def _main(self) -> str:
         arrays = "np.load(here.with_suffix('.npz'))" if self.arrays else "{}"
         comment = "  # a compiler pays off in longer runs" if self.target == "numpy" else ""
-        return f'''
+        return f"""
 
 
 if __name__ == '__main__':
@@ -335,7 +362,7 @@ if __name__ == '__main__':
             saved[f'{{population}}.{{state}}'] = np.concatenate([states[population][state] for _, states, _ in results], axis=1)
         print(f'{{population}}: {{len(step)}} spikes')
     np.savez(here.with_name(here.stem + '_spikes.npz'), **saved)
-'''
+"""
 
     # -- values --
 

@@ -60,7 +60,9 @@ class ScipyEngine:
         reasons = []
         for spec in {p.neuron.name: p.neuron for p in network.populations}.values():
             if spec.is_noisy or spec.has_random_threshold:
-                reasons.append(f"'{spec.name}' is stochastic, and an adaptive solution has no steps to draw at; use the brian, torch or compiled engine")
+                reasons.append(
+                    f"'{spec.name}' is stochastic, and an adaptive solution has no steps to draw at; use the brian, torch or compiled engine"
+                )
                 continue
             for text in filter(None, (spec.threshold, spec.refractory if spec.refractory_kind == "condition" else "")):
                 if _margin(text) is None or "dt" in identifiers(text):
@@ -92,8 +94,16 @@ class ScipyEngine:
         """
         require_supported(self, network, scheme)
         run = prepare(
-            network, inputs, dt_ms=dt_ms, scheme="adaptive", duration_ms=duration_ms, trials=trials, record=record, noise=noise,
-            seed=seed, check_stability=False,
+            network,
+            inputs,
+            dt_ms=dt_ms,
+            scheme="adaptive",
+            duration_ms=duration_ms,
+            trials=trials,
+            record=record,
+            noise=noise,
+            seed=seed,
+            check_stability=False,
         )
         populations = _laid_out(run)
         outcomes = []
@@ -290,7 +300,10 @@ class _Trial:
         for name, drives in self.run_.drives.items():
             size = self.layouts[name].size
             now = {k: v if v.ndim < 3 else v[min(step, len(v) - 1), min(self.trial, v.shape[1] - 1)] for k, v in drives.items()}
-            self.fixed[name] = [*(np.broadcast_to(now[k], (size,)) for k in self.layouts[name].population.neuron.drives), *self.layouts[name].parameters.values()]
+            self.fixed[name] = [
+                *(np.broadcast_to(now[k], (size,)) for k in self.layouts[name].population.neuron.drives),
+                *self.layouts[name].parameters.values(),
+            ]
 
     # -- spikes --
 
@@ -324,7 +337,9 @@ class _Trial:
                 return
             self._fire(t, spiking)
         where = ", ".join(f"neuron {which[0]} of '{name}'" for name, which in spiking.items())
-        raise RuntimeError(f"{CASCADE} spikes at once at {t * 1e3:.6f} ms ({where}): lower the reset below threshold, or add a refractory period")
+        raise RuntimeError(
+            f"{CASCADE} spikes at once at {t * 1e3:.6f} ms ({where}): lower the reset below threshold, or add a refractory period"
+        )
 
     def _above(self, name: str, q: _Layout) -> np.ndarray:
         if q.margin is None:

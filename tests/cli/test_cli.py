@@ -114,7 +114,19 @@ def test_run_writes_one_file_per_study(capsys, tmp_path):
 
 
 def test_ctrl_c_is_exit_code_130_and_leaves_no_half_written_file(tmp_path):
-    command = [sys.executable, "-m", "spiketwin.experiments.cli", "run", "digits_ttfs", "--epochs", "500", "--hidden", "8", "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "spiketwin.experiments.cli",
+        "run",
+        "digits_ttfs",
+        "--epochs",
+        "500",
+        "--hidden",
+        "8",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out").exists() and time.monotonic() < deadline:

@@ -21,7 +21,13 @@ def test_the_fit_finds_the_order_and_ignores_what_lies_below_the_floor():
 def test_the_first_spike_is_found_between_grid_points():
     # f-I of the golden table's neuron from reset 10 mV, tau 20, RI/Vth = 2: first crossing from 0 at tau ln(RI/(RI - Vth))
     spec = neuron("lif")
-    values = {n: p.si for n, p in spec.parameters.items()} | {"v_rest": 0.0, "v_threshold": 20e-3, "tau_mem": 20e-3, "r": 1e6, "i_ext": 40e-9}
+    values = {n: p.si for n, p in spec.parameters.items()} | {
+        "v_rest": 0.0,
+        "v_threshold": 20e-3,
+        "tau_mem": 20e-3,
+        "r": 1e6,
+        "i_ext": 40e-9,
+    }
     found = Stepper(spec, "exact", values, 0.5e-3).first_spike_s({"v": 0.0}, 100)
     assert found == pytest.approx(20e-3 * np.log(2), rel=1e-10)
 

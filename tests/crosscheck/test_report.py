@@ -61,10 +61,19 @@ def curves():
     gamma[1][0] = [math.nan] * 7
     return {
         "overlay": {
-            "lif": {"time_ms": t.tolist(), "state": "v", "unit": "mV", "engines": {"brian": v.tolist(), "torch": (v + 1e-13).tolist(), "compiled": v.tolist()}},
+            "lif": {
+                "time_ms": t.tolist(),
+                "state": "v",
+                "unit": "mV",
+                "engines": {"brian": v.tolist(), "torch": (v + 1e-13).tolist(), "compiled": v.tolist()},
+            },
             "adex": {"time_ms": t.tolist(), "state": "v", "unit": "mV", "engines": {"brian": v.tolist(), "torch": np.roll(v, 3).tolist()}},
         },
-        "raster": {"lif": {"brian": trains, "torch": trains}, "adex": {"brian": trains, "torch": less}, "if_neuron": {"brian": {"time_ms": [], "neuron": []}}},
+        "raster": {
+            "lif": {"brian": trains, "torch": trains},
+            "adex": {"brian": trains, "torch": less},
+            "if_neuron": {"brian": {"time_ms": [], "neuron": []}},
+        },
         "convergence": {
             "lif": {
                 "euler · state below threshold": {"dt_ms": dt.tolist(), "error": (0.1 * dt).tolist(), "slope": 1.0, "order": 1},
@@ -72,7 +81,13 @@ def curves():
             },
             "adex": {"rk4 · state below threshold": {"dt_ms": [], "error": [], "slope": math.nan, "order": 4}},
         },
-        "accuracy": {"dt_ms": [1.0, 0.5, 0.25], "accuracy": [96.1, 95.5, 95.2], "agreement": [100.0, 97.2, 96.0], "reference": 96.1, "label": "torch at the training step"},
+        "accuracy": {
+            "dt_ms": [1.0, 0.5, 0.25],
+            "accuracy": [96.1, 95.5, 95.2],
+            "agreement": [100.0, 97.2, 96.0],
+            "reference": 96.1,
+            "label": "torch at the training step",
+        },
         "distance": {"hidden": {"dt_ms": [1.0, 0.5, 0.25], "van_rossum": rng.uniform(0, 0.5, (3, 50)).tolist(), "coincidence": gamma}},
     }
 
@@ -109,7 +124,12 @@ def test_json_holds_every_row_and_the_provenance(good, tmp_path):
     assert len(data["checks"]) == len(CHECKS)
     for row, check in zip(data["checks"], good.checks, strict=True):
         assert {"model", "level", "quantity", "value", "bound", "unit", "deviation"} <= set(row)
-        assert (row["model"], row["quantity"], row["value"], row["deviation"]) == (check.model, check.quantity, check.value, check.deviation)
+        assert (row["model"], row["quantity"], row["value"], row["deviation"]) == (
+            check.model,
+            check.quantity,
+            check.value,
+            check.deviation,
+        )
     assert [r["bound"] for r in data["checks"]][-1] == [90.0, None]
 
 
@@ -236,7 +256,16 @@ def test_panels_follow_the_order_of_the_rows(good, monkeypatch):
 
 
 def test_wording():
-    assert [wording.number(x) for x in (0, 1.0, 3.2e-14, 1e-9, 0.99812, 123456.7, math.nan, math.inf)] == ["0", "1", "3.2e-14", "1e-9", "0.9981", "1.2e5", "not a number", "infinite"]
+    assert [wording.number(x) for x in (0, 1.0, 3.2e-14, 1e-9, 0.99812, 123456.7, math.nan, math.inf)] == [
+        "0",
+        "1",
+        "3.2e-14",
+        "1e-9",
+        "0.9981",
+        "1.2e5",
+        "not a number",
+        "infinite",
+    ]
     bounds = {(0, 0): "= 0", (None, None): "for information", (None, 2): "≤ 2", (1.5, None): "≥ 1.5", (0, 1e-9): "0 … 1e-9"}
     assert {b: wording.bound(Check("m", "identity", "q", 0, b)) for b in bounds} == bounds
 

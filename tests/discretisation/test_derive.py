@@ -151,5 +151,10 @@ def test_constants_are_differentiable_in_the_time_constant():
 
 def test_every_scheme_has_a_declared_order():
     assert {n: s.order for n, s in SCHEMES.items()} == {
-        "euler": 1, "exponential_euler": 1, "exact": np.inf, "rk4": 4, "euler_maruyama": 1, "heun": 2,
+        "euler": 1,
+        "exponential_euler": 1,
+        "exact": np.inf,
+        "rk4": 4,
+        "euler_maruyama": 1,
+        "heun": 2,
     }

@@ -83,7 +83,11 @@ def test_an_unknown_engine_is_named():
         (lambda: Population("a", neuron("cuba_lif"), 2, {"tau_mem": [1, 2, 3]}), ValueError, "one per neuron"),
         (lambda: Population("a", neuron("cuba_lif"), 2, {"tau_mem": "-3 ms"}), SpecError, "outside"),
         (lambda: PoissonSource("p", 2, -1.0), ValueError, "not negative"),
-        (lambda: Network((Population("r", neuron("leaky_readout"), 2),), (Projection("r", "r", np.ones((2, 2)), "i_syn"),)), ValueError, "never spikes"),
+        (
+            lambda: Network((Population("r", neuron("leaky_readout"), 2),), (Projection("r", "r", np.ones((2, 2)), "i_syn"),)),
+            ValueError,
+            "never spikes",
+        ),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(make, error, message):

@@ -35,7 +35,9 @@ def recurrent_network(rng):
     cuba, delta = neuron("cuba_lif"), neuron("lif_delta")
     return Network(
         (
-            Population("hidden", cuba, 6, {"tau_mem": rng.uniform(10, 30, 6), "tau_ref": rng.choice([0.0, 1.0, 2.2], 6)}, {"i_ext": "0.15 nA"}),
+            Population(
+                "hidden", cuba, 6, {"tau_mem": rng.uniform(10, 30, 6), "tau_ref": rng.choice([0.0, 1.0, 2.2], 6)}, {"i_ext": "0.15 nA"}
+            ),
             Population("out", delta, 3, {"tau_ref": 3}),
         ),
         (
@@ -161,7 +163,9 @@ def test_exact_where_the_time_constants_are_nearly_equal():
 
 def test_brian_integrates_by_itself_where_it_can():
     network = Network((Population("p", neuron("cuba_lif"), 1),))
-    notes = {s: integrators(prepare(network, dt_ms=DT, duration_ms=1, scheme=s))["p"].note for s in (*brian.OWN, "heun") if s != "euler_maruyama"}
+    notes = {
+        s: integrators(prepare(network, dt_ms=DT, duration_ms=1, scheme=s))["p"].note for s in (*brian.OWN, "heun") if s != "euler_maruyama"
+    }
     assert "diffusion only" in notes.pop("heun")
     assert set(notes.values()) == {""}
 
@@ -179,7 +183,9 @@ def test_drives_hold_for_a_step_in_every_scheme():
 def test_membrane_noise_uses_the_numbers_given():
     network = Network((Population("p", neuron("noisy_lif"), 3, {"v_threshold": 0}),))
     xi = np.random.default_rng(1).standard_normal((40, 2, 3))
-    v = ENGINE.run(network, dt_ms=0.1, duration_ms=4, scheme="euler_maruyama", trials=2, noise={"p.xi": xi}, record={"p": ("v",)}).states["p"]["v"]
+    v = ENGINE.run(network, dt_ms=0.1, duration_ms=4, scheme="euler_maruyama", trials=2, noise={"p.xi": xi}, record={"p": ("v",)}).states[
+        "p"
+    ]["v"]
     expected = np.full((2, 3), -70e-3)
     for n in range(40):
         np.testing.assert_allclose(v[n], expected, rtol=0, atol=1e-15)
@@ -211,7 +217,9 @@ def two_cells(**population):
 
 def test_only_stored_weights_are_synapses_and_names_may_be_anything():
     spikes = Spikes([3, 3, 3, 8], [0, 0, 0, 0], [0, 1, 1, 2], (20, 1, 3), DT)  # neuron 1 twice in one step: counts once
-    i = ENGINE.run(two_cells(), {"1st layer": spikes}, dt_ms=DT, scheme="euler", record={"E-cells": ("i_syn",)}).states["E-cells"]["i_syn"][:, 0]
+    i = ENGINE.run(two_cells(), {"1st layer": spikes}, dt_ms=DT, scheme="euler", record={"E-cells": ("i_syn",)}).states["E-cells"]["i_syn"][
+        :, 0
+    ]
     # a spike labelled 3 is seen at the start of step 4
     assert not i[:4].any()
     np.testing.assert_allclose(i[4], [2e-9, 1e-9], rtol=1e-15)
@@ -226,7 +234,9 @@ def test_silent_input_and_silent_trials():
 
 def test_poisson_source_is_realised_from_the_seed():
     network = Network(
-        (Population("p", neuron("cuba_lif"), 2),), (Projection("noise", "p", np.full((2, 50), 0.02), "i_syn", "nA"),), (PoissonSource("noise", 50, 100.0),)
+        (Population("p", neuron("cuba_lif"), 2),),
+        (Projection("noise", "p", np.full((2, 50), 0.02), "i_syn", "nA"),),
+        (PoissonSource("noise", 50, 100.0),),
     )
     first, again, other = (ENGINE.run(network, dt_ms=DT, duration_ms=50, scheme="euler", seed=s).spikes["p"] for s in (1, 1, 2))
     assert len(first) > 0 and first.equals(again) and not first.equals(other)

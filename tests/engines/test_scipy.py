@@ -143,10 +143,14 @@ def test_the_grid_engines_approach_it():
 
 def test_weak_inequality_spikes_at_equality():
     def cell(threshold):
-        return NeuronSpec("cell", "dv/dt = 0*v/tau : volt", {"tau": Parameter(1, "ms")}, threshold=threshold, reset="v = 0*mV", inputs=("v",))
+        return NeuronSpec(
+            "cell", "dv/dt = 0*v/tau : volt", {"tau": Parameter(1, "ms")}, threshold=threshold, reset="v = 0*mV", inputs=("v",)
+        )
 
     for threshold, expected in (("v >= 1*mV", 1), ("1*mV <= v", 1), ("v > 1*mV", 0)):
-        network = Network((Population("p", cell(threshold), 1),), (Projection("s", "p", np.array([[1.0]]), "v", "mV"),), (SpikeSource("s", 1),))
+        network = Network(
+            (Population("p", cell(threshold), 1),), (Projection("s", "p", np.array([[1.0]]), "v", "mV"),), (SpikeSource("s", 1),)
+        )
         assert len(ENGINE.run(network, given(2), dt_ms=DT).spikes["p"]) == expected
 
 

@@ -203,7 +203,9 @@ def test_the_exported_network_gives_the_predictions_in_the_engine(small):
     from spiketwin.models.engines import get_engine
 
     config, _, trained = small
-    recording = get_engine("torch").run(trained.network, trained.inputs, dt_ms=config.dt_ms, scheme=config.scheme, record={"output": ("v",)})
+    recording = get_engine("torch").run(
+        trained.network, trained.inputs, dt_ms=config.dt_ms, scheme=config.scheme, record={"output": ("v",)}
+    )
     assert np.array_equal(ttfs.decide(recording.states["output"]["v"]), trained.predictions)
     assert trained.network.population("hidden").parameters["tau_mem"] == config.tau_mem_ms  # not rounded to single precision
 

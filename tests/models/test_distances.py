@@ -67,7 +67,9 @@ def test_one_extra_spike_costs_one_over_root_two():
 @pytest.mark.parametrize("shift_ms", [0.1, 2.0, 30.0])
 def test_a_shifted_spike_costs_root_of_one_minus_exp(shift_ms):
     # D^2 = (1 + 1 - 2 exp(-shift/tau))/2
-    assert van_rossum_distance(train(50), train(50 + shift_ms), tau_ms=10) == pytest.approx(math.sqrt(1 - math.exp(-shift_ms / 10)), rel=1e-9)
+    assert van_rossum_distance(train(50), train(50 + shift_ms), tau_ms=10) == pytest.approx(
+        math.sqrt(1 - math.exp(-shift_ms / 10)), rel=1e-9
+    )
 
 
 def test_van_rossum_is_the_integral_of_the_squared_difference(pair):
@@ -83,7 +85,9 @@ def test_van_rossum_is_the_integral_of_the_squared_difference(pair):
 
 
 def test_van_rossum_against_elephant(pair):
-    quantities, neo, elephant = (pytest.importorskip(n, reason="needs spiketwin[neo]") for n in ("quantities", "neo", "elephant.spike_train_dissimilarity"))
+    quantities, neo, elephant = (
+        pytest.importorskip(n, reason="needs spiketwin[neo]") for n in ("quantities", "neo", "elephant.spike_train_dissimilarity")
+    )
     a, b = pair
     expected = np.zeros(a.shape[1])
     for i, _, x, y in each(a, b):
@@ -125,7 +129,9 @@ def test_victor_purpura_against_the_recursion(pair, monkeypatch):
 
 
 def test_victor_purpura_against_elephant(pair):
-    quantities, neo, elephant = (pytest.importorskip(n, reason="needs spiketwin[neo]") for n in ("quantities", "neo", "elephant.spike_train_dissimilarity"))
+    quantities, neo, elephant = (
+        pytest.importorskip(n, reason="needs spiketwin[neo]") for n in ("quantities", "neo", "elephant.spike_train_dissimilarity")
+    )
     a, b = pair
     expected = np.zeros(a.shape[1])
     for i, _, x, y in each(a, b):

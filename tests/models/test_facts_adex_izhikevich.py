@@ -86,6 +86,9 @@ def test_fast_spiking_is_fast_and_does_not_adapt(simulate):
 
 def test_low_threshold_spiking_fires_where_regular_spiking_is_silent(simulate):
     small = 2.0  # mV/ms
-    counts = [len(simulate("izhikevich", drive=small, duration_ms=1000, parameters=PATTERNS[p]).spikes["cells"]) for p in ("low-threshold spiking", "regular spiking")]
+    counts = [
+        len(simulate("izhikevich", drive=small, duration_ms=1000, parameters=PATTERNS[p]).spikes["cells"])
+        for p in ("low-threshold spiking", "regular spiking")
+    ]
     assert counts[0] > 5
     assert counts[1] == 0

@@ -87,7 +87,10 @@ def test_synaptic_potential_of_the_read_out(simulate, voltage):
 def test_receptors_add_up(simulate, voltage):
     exc = simulate("cuba_lif_2", spike=("i_exc", 0.04e-9), duration_ms=60)
     inh = simulate("cuba_lif_2", spike=("i_inh", -0.04e-9), duration_ms=60)
-    expected = 4 * theory.psp_mv(exc.time_ms - 0.1, tau_mem_ms=20, tau_syn_ms=5), -4 * theory.psp_mv(exc.time_ms - 0.1, tau_mem_ms=20, tau_syn_ms=10)
+    expected = (
+        4 * theory.psp_mv(exc.time_ms - 0.1, tau_mem_ms=20, tau_syn_ms=5),
+        -4 * theory.psp_mv(exc.time_ms - 0.1, tau_mem_ms=20, tau_syn_ms=10),
+    )
     np.testing.assert_allclose(voltage(exc)[:, 0] + 60, expected[0], atol=1e-11)
     np.testing.assert_allclose(voltage(inh)[:, 0] + 60, expected[1], atol=1e-11)
 

@@ -22,7 +22,13 @@ def test_diffusion_fires_at_siegerts_rate(simulate):
     # Threshold 20 and reset 10 mV above rest, tau 20 and tau_ref 2 ms are the defaults; Brunel's sigma 5 mV is sqrt(2) times ours.
     mu, dt_ms = np.array([15, 20, 25]), 0.1
     run = simulate(
-        "noisy_lif", size=3 * SIZE, drive=np.repeat(mu, SIZE) * 1e-11, duration_ms=2200, parameters=dict(sigma=5 / np.sqrt(2)), record={}, seed=3
+        "noisy_lif",
+        size=3 * SIZE,
+        drive=np.repeat(mu, SIZE) * 1e-11,
+        duration_ms=2200,
+        parameters=dict(sigma=5 / np.sqrt(2)),
+        record={},
+        seed=3,
     )
     shift = theory.discrete_threshold_shift_mv(5 / np.sqrt(2), dt_ms=dt_ms, tau_mem_ms=20)
     # tau_ref is held for tau_ref - dt (the spike's own step counts)
@@ -47,7 +53,8 @@ def test_escape_noise_fires_at_the_renewal_rate(simulate):
     run = simulate("escape_lif", size=3 * SIZE, drive=np.repeat(drives, SIZE) * 1e-11, duration_ms=2200, record={}, seed=5)
     # v follows its course exactly and the draw uses the hazard at the end of the step: half a step early, on average nothing
     expected = [
-        theory.escape_rate_hz(d, hazard_0_hz=100, delta_v_mv=2, tau_mem_ms=20, v_threshold_mv=20, v_reset_mv=10, tau_ref_ms=2 - dt_ms) for d in drives
+        theory.escape_rate_hz(d, hazard_0_hz=100, delta_v_mv=2, tau_mem_ms=20, v_threshold_mv=20, v_reset_mv=10, tau_ref_ms=2 - dt_ms)
+        for d in drives
     ]
     np.testing.assert_allclose(late_rates(run, 3), expected, rtol=0.04)
 

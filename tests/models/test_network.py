@@ -23,7 +23,9 @@ CUBA = neuron("cuba_lif")
 
 
 def test_parameters_drives_and_initial_values_in_si():
-    cells = Population("cells", CUBA, 2, parameters={"tau_mem": [10, 30], "v_rest": "-65 mV"}, drives={"i_ext": "0.5 nA"}, initial={"i_syn": 1e-9})
+    cells = Population(
+        "cells", CUBA, 2, parameters={"tau_mem": [10, 30], "v_rest": "-65 mV"}, drives={"i_ext": "0.5 nA"}, initial={"i_syn": 1e-9}
+    )
     np.testing.assert_allclose(cells.parameter_values()["tau_mem"], [0.01, 0.03])
     np.testing.assert_allclose(cells.drive_values()["i_ext"], 5e-10)
     np.testing.assert_allclose(cells.initial_values()["v"], [-0.065, -0.065])  # the model's rule is v = v_rest
@@ -61,7 +63,9 @@ def test_convolution_is_a_correlation(stride, padding):
 
 
 def network(weights=((1.0,) * 3,) * 2, *, receptor="i_syn", unit="nA", source="in", target="cells", delay_ms=0.0):
-    return Network([Population("cells", CUBA, 2)], [Projection(source, target, np.array(weights), receptor, unit, delay_ms)], [SpikeSource("in", 3)])
+    return Network(
+        [Population("cells", CUBA, 2)], [Projection(source, target, np.array(weights), receptor, unit, delay_ms)], [SpikeSource("in", 3)]
+    )
 
 
 @pytest.mark.parametrize(

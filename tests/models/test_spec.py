@@ -17,7 +17,9 @@ def declare(**changes):
     fields = dict(
         name="tiny",
         equations="dv/dt = (r*i_ext - v)/tau_mem : volt (unless refractory)\n di_syn/dt = -i_syn/tau_mem : amp\n i_ext : amp",
-        parameters=dict(tau_mem=Parameter(10, "ms", "(0, inf)"), tau_ref=Parameter(2, "ms"), r=Parameter(1, "Mohm"), v_threshold=Parameter(1, "mV")),
+        parameters=dict(
+            tau_mem=Parameter(10, "ms", "(0, inf)"), tau_ref=Parameter(2, "ms"), r=Parameter(1, "Mohm"), v_threshold=Parameter(1, "mV")
+        ),
         threshold="v > v_threshold",
         reset="v = 0*mV; i_syn += 1*nA",
         refractory="tau_ref",
@@ -41,15 +43,25 @@ def test_what_a_declaration_says():
 
 
 def test_equations_may_run_over_lines_and_hold_comments():
-    spec = declare(equations="dv/dt = (r*i_ext  # the drive\n  - v)/tau_mem : volt (unless refractory)\n di_syn/dt = -i_syn/tau_mem : amp\n i_ext : amp")
+    spec = declare(
+        equations="dv/dt = (r*i_ext  # the drive\n  - v)/tau_mem : volt (unless refractory)\n di_syn/dt = -i_syn/tau_mem : amp\n i_ext : amp"
+    )
     assert spec.rates["v"] == "(r*i_ext - v)/tau_mem"
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        (dict(equations="dv/dt = -v/tau : volt"), SpecError, r"unknown name in the equation of 'v' 'tau' of 'tiny'. Did you mean 'tau_\w+'\?"),
-        (dict(equations="dv/dt = -v : volt", reset="", refractory="", inputs=()), UnitError, "the equation of 'v' in 'tiny' has unit volt, but volt/second"),
+        (
+            dict(equations="dv/dt = -v/tau : volt"),
+            SpecError,
+            r"unknown name in the equation of 'v' 'tau' of 'tiny'. Did you mean 'tau_\w+'\?",
+        ),
+        (
+            dict(equations="dv/dt = -v : volt", reset="", refractory="", inputs=()),
+            UnitError,
+            "the equation of 'v' in 'tiny' has unit volt, but volt/second",
+        ),
         (dict(equations="dv/dt = -v/tau_mem : mV"), UnitError, "declared in mV; equations take SI units: write 'volt'"),
         (dict(equations="dv/dt = -v/tau_mem : volt (event-driven)"), SpecError, "flag 'event-driven'"),
         (dict(equations="dv/dt = -v/tau_mem"), SpecError, "is not 'dx/dt"),

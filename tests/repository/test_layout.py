@@ -36,11 +36,7 @@ def imports(node, package, *, lazy=True):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            parent = (
-                package.split(".")[: len(package.split(".")) - child.level + 1]
-                if child.level
-                else []
-            )
+            parent = package.split(".")[: len(package.split(".")) - child.level + 1] if child.level else []
             base = ".".join([*parent, *([child.module] if child.module else [])])
             # `from spiketwin import rules` names a module, too.
             yield from (f"{base}.{alias.name}" for alias in child.names)
@@ -105,11 +101,7 @@ def test_the_check_admits_a_right_import(path, source):
 
 
 def test_imports_point_one_way_and_use_full_names():
-    files = [
-        path.relative_to(ROOT)
-        for folder in (*FOLDERS, "tests", "benchmarks")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    ]
+    files = [path.relative_to(ROOT) for folder in (*FOLDERS, "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
     assert any(path.parts[0] == "models" for path in files)
     found = [fault for path in files for fault in faults((ROOT / path).read_text(), path)]
     assert not found, "\n".join(found)
@@ -146,9 +138,7 @@ def wheel(tmp_path_factory):
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in FOLDERS:
-        shutil.copytree(
-            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
-        )
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     command = [
         sys.executable,
         "-m",
@@ -166,17 +156,11 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_the_tree(wheel):
-    held = {
-        name.removeprefix("spiketwin/")
-        for name in zipfile.ZipFile(wheel).namelist()
-        if ".dist-info/" not in name
-    }
+    held = {name.removeprefix("spiketwin/") for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     tree = shipped()
     assert len(tree) > 1
     missing, extra = sorted(tree - held), sorted(held - tree)
-    assert not missing, (
-        f"not in the wheel (a new kind of file? add it to package-data in pyproject.toml): {missing}"
-    )
+    assert not missing, f"not in the wheel (a new kind of file? add it to package-data in pyproject.toml): {missing}"
     assert not extra, f"in the wheel but not in the tree: {extra}"
 
 
@@ -220,9 +204,7 @@ def test_make_has_what_the_documents_name():
         text = (ROOT / document).read_text()
         # Commands stand at the start of a line, after a variable, or in backquotes.
         named = set(re.findall(r"(?:^|`|[A-Z_]+=\S+ )make ([a-z]+)", text, re.MULTILINE))
-        assert named <= targets, (
-            f"{document} names make targets that do not exist: {named - targets}"
-        )
+        assert named <= targets, f"{document} names make targets that do not exist: {named - targets}"
 
 
 def pins():
@@ -239,9 +221,7 @@ def test_pinned_versions_lie_in_the_stated_ranges():
     for requirement in map(Requirement, wanted):
         version = pinned.get(canonicalize_name(requirement.name))
         assert version, f"{requirement.name} has no line in constraints.txt"
-        assert requirement.specifier.contains(version), (
-            f"constraints.txt has {requirement.name} {version}: {requirement}"
-        )
+        assert requirement.specifier.contains(version), f"constraints.txt has {requirement.name} {version}: {requirement}"
 
 
 def test_one_torch_and_one_version_everywhere():

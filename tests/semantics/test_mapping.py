@@ -60,9 +60,7 @@ def response(form, weight=1.0, steps=60):
 def test_there_and_back(tau_mem, tau_syn, r, rest, distance, reset, refractory_steps, dt_ms, name):
     rules = PLATFORMS[name]
     tau_syn = tau_syn if rules.synapse == "exponential" else None
-    there = PhysicalLIF(
-        tau_mem, tau_syn, r, rest, rest + distance, rest + reset, refractory_steps * dt_ms
-    )
+    there = PhysicalLIF(tau_mem, tau_syn, r, rest, rest + distance, rest + reset, refractory_steps * dt_ms)
     back = to_physical(to_recurrent(there, dt_ms, rules), dt_ms)
     for field, value in vars(there).items():
         if value is None:
@@ -73,9 +71,7 @@ def test_there_and_back(tau_mem, tau_syn, r, rest, distance, reset, refractory_s
 
 
 def test_recurrent_form_as_arithmetic():
-    form = to_recurrent(
-        PhysicalLIF(20.0, 5.0, 100.0, -70.0, -50.0, -60.0, 2.0), 1.0, PLATFORMS["brian2_euler"]
-    )
+    form = to_recurrent(PhysicalLIF(20.0, 5.0, 100.0, -70.0, -50.0, -60.0, 2.0), 1.0, PLATFORMS["brian2_euler"])
     assert (form.alpha, form.beta) == (0.8, 0.95)
     assert form.gain == pytest.approx(100 / 20)  # mV per nA and step
     assert (form.threshold, form.reset, form.refractory_steps) == (20.0, 10.0, 2)
@@ -113,14 +109,10 @@ def test_naive_loop_is_16_percent_too_strong():
     assert v.sum() / 50 - 1 == pytest.approx(0.159, abs=5e-4)
     error = naive_gain_error(10.0, 5.0, 1.0)
     # v[n] of this loop is the response n - 1 steps after the spike: its latency is 2 and n = 1 is the first value
-    np.testing.assert_allclose(
-        v[2:40] / psp_mv(equation, np.arange(1, 39)) - 1, error.peak, rtol=1e-11
-    )
+    np.testing.assert_allclose(v[2:40] / psp_mv(equation, np.arange(1, 39)) - 1, error.peak, rtol=1e-11)
     assert v.sum() / 50 - 1 == pytest.approx(error.area, rel=1e-10)
     corrected = response(loop, weight=error.weight)
-    np.testing.assert_allclose(
-        corrected[1:41], psp_mv(equation, np.arange(40)), rtol=0, atol=1e-12 * peak
-    )
+    np.testing.assert_allclose(corrected[1:41], psp_mv(equation, np.arange(40)), rtol=0, atol=1e-12 * peak)
 
 
 def test_gain_error_vanishes_with_the_step():
@@ -135,9 +127,7 @@ def test_gain_error_vanishes_with_the_step():
 @given(tau, tau, dt, st.sampled_from(EXACT_DECAYS))
 def test_corrected_weight_makes_the_psp_exact(tau_mem, tau_syn, dt_ms, name):
     rules, physical = PLATFORMS[name], PhysicalLIF(tau_mem, tau_syn, 3.0, v_threshold_mv=NEVER)
-    v = response(
-        to_recurrent(physical, dt_ms, rules), corrected_weight(1.0, physical, dt_ms, rules)
-    )
+    v = response(to_recurrent(physical, dt_ms, rules), corrected_weight(1.0, physical, dt_ms, rules))
     exact = psp_mv(physical, np.arange(60) * dt_ms)
     shift = rules.latency - 1  # in steps: v of step n is the response at (n - shift) dt
     found = v[shift:] if shift >= 0 else np.concatenate([[0.0], v])
@@ -145,9 +135,7 @@ def test_corrected_weight_makes_the_psp_exact(tau_mem, tau_syn, dt_ms, name):
     np.testing.assert_allclose(found[:steps], exact[:steps], rtol=0, atol=1e-12 * exact.max())
 
 
-@pytest.mark.parametrize(
-    "tau_syn", [10.0, 10.0 * (1 + 1e-15), 10.0 * (1 + 1e-9), 10.0 * (1 - 1e-6)]
-)
+@pytest.mark.parametrize("tau_syn", [10.0, 10.0 * (1 + 1e-15), 10.0 * (1 + 1e-9), 10.0 * (1 - 1e-6)])
 def test_equal_time_constants_are_the_limit(tau_syn):
     """tau_syn -> tau_mem: v = r w t/tau exp(-t/tau), peak r w/e at t = tau."""
     physical = PhysicalLIF(10.0, tau_syn, 2.0, v_threshold_mv=NEVER)
@@ -155,14 +143,10 @@ def test_equal_time_constants_are_the_limit(tau_syn):
     limit = 2.0 * t / 10 * np.exp(-t / 10)
     close = 1e-12 + abs(tau_syn / 10 - 1)  # the response moves with tau_syn itself
     np.testing.assert_allclose(psp_mv(physical, t), limit, rtol=10 * close)
-    np.testing.assert_allclose(
-        response(to_recurrent(physical, 1.0))[1:], limit[1:], rtol=10 * close
-    )
+    np.testing.assert_allclose(response(to_recurrent(physical, 1.0))[1:], limit[1:], rtol=10 * close)
     assert psp_peak_ms(physical) == pytest.approx(10.0, rel=2 * close)
     assert psp_mv(physical, 10.0) == pytest.approx(2.0 / np.e, rel=2 * close)
-    assert naive_gain_error(10.0, tau_syn, 1.0).peak == pytest.approx(
-        np.exp(1 / 10) - 1, rel=20 * close
-    )
+    assert naive_gain_error(10.0, tau_syn, 1.0).peak == pytest.approx(np.exp(1 / 10) - 1, rel=20 * close)
 
 
 def test_psp_solves_the_equation():
@@ -170,9 +154,7 @@ def test_psp_solves_the_equation():
     physical = PhysicalLIF(20.0, 5.0, 3.0)
     t, h = np.linspace(0.5, 60, 50), 1e-4
     slope = (psp_mv(physical, t + h, 0.7) - psp_mv(physical, t - h, 0.7)) / (2 * h)
-    np.testing.assert_allclose(
-        20 * slope + psp_mv(physical, t, 0.7), 3.0 * 0.7 * np.exp(-t / 5), rtol=0, atol=1e-7
-    )
+    np.testing.assert_allclose(20 * slope + psp_mv(physical, t, 0.7), 3.0 * 0.7 * np.exp(-t / 5), rtol=0, atol=1e-7)
 
 
 def test_tabulated_peak_of_the_equation():
@@ -185,13 +167,9 @@ def test_tabulated_peak_of_the_equation():
 @pytest.mark.parametrize("name", EXPONENTIAL)
 def test_retargeted_neuron_has_the_same_psp(name):
     """At dt/4 and the common grid points, for every platform's own numbers, also those with Euler decays."""
-    rules = replace(
-        PLATFORMS[name], order=("integrate", "receive", "threshold", "reset"), refractory="none"
-    )
+    rules = replace(PLATFORMS[name], order=("integrate", "receive", "threshold", "reset"), refractory="none")
     form = replace(
-        to_recurrent(
-            PhysicalLIF(20.0, 5.0, v_threshold_mv=NEVER), 1.0, replace(rules, input_gain="unit")
-        ),
+        to_recurrent(PhysicalLIF(20.0, 5.0, v_threshold_mv=NEVER), 1.0, replace(rules, input_gain="unit")),
         semantics=rules,
     )
     fine = retarget(form, 1.0, 0.25)
@@ -231,9 +209,7 @@ def test_declared_model_becomes_the_same_loop():
     )
 
 
-@pytest.mark.parametrize(
-    ("scheme", "rules"), [("euler", "brian2_euler"), ("exact", "brian2_exact")]
-)
+@pytest.mark.parametrize(("scheme", "rules"), [("euler", "brian2_euler"), ("exact", "brian2_exact")])
 def test_mapping_is_the_derived_step(scheme, rules):
     """The step derived from the declaration with sympy, applied to unit vectors, gives alpha, beta and gain."""
     spec, dt_ms = NEURONS["rnn_lif"], 0.5

@@ -395,9 +395,7 @@ def test_refractory_steps_follow_from_where_the_counter_stands(name, silent_step
     This project's reference counts the spiking step itself (k - 1 = 2 further steps); NEST and Norse do not.
     """
     rules = PLATFORMS[name]
-    form = to_recurrent(
-        PhysicalLIF(M, S if rules.synapse == "exponential" else None, tau_ref_ms=3.0), 1.0, rules
-    )
+    form = to_recurrent(PhysicalLIF(M, S if rules.synapse == "exponential" else None, tau_ref_ms=3.0), 1.0, rules)
     spikes = np.flatnonzero(run_recurrent_lif(form, np.full(50, 1e4)).spikes)
     assert len(spikes) > 10
     assert set(np.diff(spikes)) == {silent_steps + 1}

@@ -25,9 +25,7 @@ def brian_run(equations, on_pre, method, x):
         refractory=2 * b.ms,
         dt=DT_MS * b.ms,
     )
-    source = b.SpikeGeneratorGroup(
-        len(steps), np.arange(len(steps)), steps * DT_MS * b.ms, dt=DT_MS * b.ms
-    )
+    source = b.SpikeGeneratorGroup(len(steps), np.arange(len(steps)), steps * DT_MS * b.ms, dt=DT_MS * b.ms)
     synapses = b.Synapses(
         source,
         neuron,

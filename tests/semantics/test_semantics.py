@@ -64,25 +64,19 @@ def test_comparison_decides_at_the_threshold():
     """v reaches exactly 1 = 0.5 + 0.5 in step 1: '>=' fires there, '>' waits."""
     for comparison, first in ((">=", 1), (">", 2)):
         rules = replace(PLATFORMS["snntorch_leaky_no_delay"], comparison=comparison)
-        run = run_recurrent_lif(
-            RecurrentForm(alpha=0.0, beta=1.0, semantics=rules), np.full(4, 0.5)
-        )
+        run = run_recurrent_lif(RecurrentForm(alpha=0.0, beta=1.0, semantics=rules), np.full(4, 0.5))
         assert run.spikes.argmax() == first
 
 
 def test_multi_spike_gives_all_spikes_in_one_step():
-    rules = replace(
-        PLATFORMS["sinabs_lif_unnormalised"], order=("receive", "integrate", "threshold", "reset")
-    )
+    rules = replace(PLATFORMS["sinabs_lif_unnormalised"], order=("receive", "integrate", "threshold", "reset"))
     run = run_recurrent_lif(RecurrentForm(alpha=0.0, beta=0.5, semantics=rules), [3.5, 0.0])
     assert run.spikes.tolist() == [3, 0]
     assert run.v.tolist() == [3.5, 0.25]  # 3.5 - 3 left, then halved
 
 
 def test_axes_after_time_are_independent_neurons():
-    form = RecurrentForm(
-        alpha=0.0, beta=np.array([0.9, 0.5]), semantics=PLATFORMS["snntorch_leaky_zero"]
-    )
+    form = RecurrentForm(alpha=0.0, beta=np.array([0.9, 0.5]), semantics=PLATFORMS["snntorch_leaky_zero"])
     both = run_recurrent_lif(form, np.full((50, 3, 2), 0.4)).spikes
     assert both.shape == (50, 3, 2)
     assert both[:, 0, 0].sum() == 16
