@@ -93,7 +93,10 @@ def crosscheck(config: CrosscheckConfig) -> Report:
     checks, unused = with_deviations(checks, DEVIATIONS)
     problems = missing(checks, models) if not config.scheme else ()
     if config.is_complete:
-        problems += tuple(f"known deviation of '{d.model}', {d.level}, '{d.quantity}' covers no row; remove it" for d in unused)
+        present = {c.model for c in checks}
+        problems += tuple(
+            f"known deviation of '{d.model}', {d.level}, '{d.quantity}' covers no row; remove it" for d in unused if d.model in present
+        )
     return Report(tuple(checks), curves, provenance, problems)
 
 

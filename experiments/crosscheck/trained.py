@@ -58,6 +58,7 @@ def check(trained: Trained, *, samples: int = 1000, factors: tuple[int, ...] = F
         # at the training step everything is equal; finer steps must stay nearer than a silent network would be
         nothing = float(np.mean(van_rossum_distance(coarse, _silence(coarse), tau_ms=TAU_MS)))
         same = factor == 1
+        more = len(fine.spikes[HIDDEN]) / max(1, len(torch_run.spikes[HIDDEN]))
         rows += [
             Check(model, "consequence", what.format("accuracy"), accuracy, (curves["reference"] - (0 if same else 5), 100.0), "percent"),
             Check(model, "consequence", what.format("same prediction as torch"), agreement, (100.0 if same else 90.0, 100.0), "percent"),
