@@ -227,7 +227,10 @@ def _orders_headline(rows: Sequence[Check]) -> str:
         elif what.startswith("error") and scheme not in exact:
             exact.append(scheme)
     parts = [f"{s} {'NaN' if math.isnan(c.value) else format(c.value, '.2f')}" for s, c in worst.items()]
-    parts += [f"{s} without error" for s in exact if s not in worst]
+    without = [s for s in exact if s not in worst]
+    if without and not parts:
+        return "no error in any scheme"
+    parts += [f"{s} without error" for s in without]
     return ", ".join(parts) or ", ".join(wording.measured(c) for c in rows[:1])
 
 
