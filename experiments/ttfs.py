@@ -191,6 +191,7 @@ def metrics(trained: Trained) -> dict[str, float]:
         "silent_share": 100 * best["silent_share"],
         "best_epoch": best["epoch"],
         "seconds_per_epoch": float(np.median([row["seconds"] for row in trained.history])),
+        "training_minutes": sum(row["seconds"] for row in trained.history) / 60,
     }
 
 
