@@ -43,17 +43,16 @@ def check(name: str, schemes: tuple[str, ...]) -> tuple[list[Check], dict]:
 
 
 def _check(spec: NeuronSpec, scheme: str) -> tuple[list[Check], dict]:
-    name = spec.name
+    name, order = spec.name, SCHEMES[scheme].order
     if spec.is_noisy:
         measured = {"path error": _path_errors(spec, scheme)}
-        order = SCHEMES[scheme].strong_order
+        order = SCHEMES[scheme].strong_order or order
     else:
         measured = {"state below threshold": _state_errors(spec, scheme)}
         if spec.has_random_threshold:
             measured["accumulated hazard"] = _hazard_errors(spec, scheme)
         elif spec.threshold:
             measured["first spike time"] = _spike_errors(spec, scheme)
-        order = SCHEMES[scheme].order
     rows, curves = [], {}
     for quantity_name, (dt, error) in measured.items():
         # the sum of hazards over a grid is a rectangle rule, whatever steps the membrane

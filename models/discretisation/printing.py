@@ -24,16 +24,13 @@ class CodePrinter(PythonCodePrinter):
         return f"{expr.p}/{expr.q}"
 
     def _print_Exp1(self, expr):
-        return repr(math.e)
+        return repr(math.e)  # exp(1), which sympy writes as `e`
 
     def _print_Pi(self, expr):
         return repr(math.pi)
 
     def _print_exp(self, expr):
         return f"exp({self._print(expr.args[0])})"
-
-    def _print_Exp1(self, expr):
-        return "2.718281828459045"  # exp(1), which sympy writes as `e`
 
     def _print_where(self, expr):
         condition, a, b = (self._print(x) for x in expr.args)
@@ -77,7 +74,7 @@ class _Latex(LatexPrinter):
 
 def code(expression: sympy.Expr, dialect: str) -> str:
     """One expression in a dialect: 'numpy', 'torch', 'numba' or 'brian'."""
-    return CodePrinter(dialect).doprint(expression)
+    return str(CodePrinter(dialect).doprint(expression))
 
 
 def latex_lines(assignments) -> str:

@@ -116,8 +116,8 @@ def _stage(s: System, at: dict, suffix: str) -> tuple[Assignments, dict]:
 
 
 def _gate(s: System, x: sympy.Symbol, update: sympy.Expr) -> sympy.Expr:
-    return where(ACTIVE, update, x) if x in s.gated else update
+    return sympy.sympify(where(ACTIVE, update, x)) if x in s.gated else update
 
 
 def _if_active(s: System, x: sympy.Symbol, value: sympy.Expr) -> sympy.Expr:
-    return where(ACTIVE, value, sympy.Integer(0)) if x in s.gated and value != 0 else value
+    return sympy.sympify(where(ACTIVE, value, sympy.Integer(0))) if x in s.gated and value != 0 else value
