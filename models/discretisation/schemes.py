@@ -6,6 +6,8 @@ Drives are constant over a step. Gated states keep their value while the neuron 
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy
 
 from spiketwin.models.discretisation.symbols import ACTIVE, DT, NOISE, System, plus, relax, symbol, where
@@ -115,9 +117,9 @@ def _stage(s: System, at: dict, suffix: str) -> tuple[Assignments, dict]:
     return out, slope
 
 
-def _gate(s: System, x: sympy.Symbol, update: sympy.Expr) -> sympy.Expr:
-    return sympy.sympify(where(ACTIVE, update, x)) if x in s.gated else update
+def _gate(s: System, x: sympy.Symbol, update: sympy.Expr) -> Any:
+    return where(ACTIVE, update, x) if x in s.gated else update
 
 
-def _if_active(s: System, x: sympy.Symbol, value: sympy.Expr) -> sympy.Expr:
-    return sympy.sympify(where(ACTIVE, value, sympy.Integer(0))) if x in s.gated and value != 0 else value
+def _if_active(s: System, x: sympy.Symbol, value: sympy.Expr) -> Any:
+    return where(ACTIVE, value, sympy.Integer(0)) if x in s.gated and value != 0 else value
