@@ -140,7 +140,7 @@ def resume(path: Path, module, optimiser, rng: np.random.Generator, schedule: Sc
     try:
         with safe_open(path, framework="pt") as file:
             notes = json.loads(file.metadata()["training"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # not a dict
     except (SafetensorError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{path} is not a checkpoint ({error}); remove it to start anew") from None
     now = {**asdict(schedule), "seed": seed}

@@ -94,7 +94,7 @@ def load_weights(path: Path, config_type: type[TTFSConfig], data: Dataset) -> Tr
 
     try:
         with safe_open(path, framework="numpy") as file:
-            notes, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            notes, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # not a dict
         config = config_type(**json.loads(notes["config"]))
     except (SafetensorError, KeyError, TypeError, OSError) as error:
         raise ResultError(

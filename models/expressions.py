@@ -27,7 +27,7 @@ def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapp
         for name in identifiers(text):
             if name not in namespace and name in subexpressions:
                 resolve(subexpressions[name])
-                namespace[name] = eval(_compiled(subexpressions[name]), {"__builtins__": {}}, namespace)  # noqa: S307 - validated by NeuronSpec
+                namespace[name] = eval(_compiled(subexpressions[name]), {"__builtins__": {}}, namespace)  # validated by NeuronSpec
 
     resolve(expression)
-    return eval(_compiled(expression), {"__builtins__": {}}, namespace)  # noqa: S307 - validated by NeuronSpec
+    return eval(_compiled(expression), {"__builtins__": {}}, namespace)  # validated by NeuronSpec

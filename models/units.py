@@ -193,7 +193,7 @@ def _dimension_of(node: ast.AST, known: Mapping[str, Dimension], text: str) -> D
             base = of(left)
             if base == DIMENSIONLESS:
                 return base
-            exponent = eval(compile(ast.Expression(right), "<exponent>", "eval"), {"__builtins__": {}})  # noqa: S307 - digits only, checked by the parse above
+            exponent = eval(compile(ast.Expression(right), "<exponent>", "eval"), {"__builtins__": {}})  # digits only, checked by the parse above
             return base.power(Fraction(exponent).limit_denominator(12))
         case ast.Compare(left=left, comparators=comparators):
             same([left, *comparators], "a comparison")

@@ -14,19 +14,19 @@ NOISE = sympy.Symbol("noise", real=True)  # standard normal, one draw per neuron
 ACTIVE = sympy.Symbol("active")
 
 
-class where(sympy.Function):  # noqa: N801 - named as it is printed
+class where(sympy.Function):  # named as it is printed
     """where(active, a, b): a unless refractory."""
 
 
-class relax(sympy.Function):  # noqa: N801
+class relax(sympy.Function):
     """relax(x_inf, x, decay) = x_inf + (x - x_inf) decay."""
 
 
-class exp_dd(sympy.Function):  # noqa: N801
+class exp_dd(sympy.Function):
     """Divided difference of exp over its arguments."""
 
 
-class exprel(sympy.Function):  # noqa: N801
+class exprel(sympy.Function):
     """(exp(x) - 1)/x, 1 at 0."""
 
 
@@ -67,7 +67,7 @@ def to_sympy(expression: str) -> sympy.Expr:
     names = {n: symbol(n) for n in identifiers(expression)}
     factors = {n: sympy.Float(f) if f != 1 else sympy.Integer(1) for n, (f, _) in UNITS.items()}
     code = compile(expression.strip(), f"<{expression}>", "eval")
-    return sympy.sympify(eval(code, {"__builtins__": {}}, {**factors, **_FUNCTIONS, **names}))  # noqa: S307 - validated by NeuronSpec
+    return sympy.sympify(eval(code, {"__builtins__": {}}, {**factors, **_FUNCTIONS, **names}))  # validated by NeuronSpec
 
 
 class System:

@@ -89,7 +89,7 @@ class BrianEngine:
         with _brian2(target):
             script = compose(run, integrators(run), trials_at_once=at_once, target=target)
             namespace: dict = {"__name__": "spiketwin_network"}
-            exec(compile(script.text, "<spiketwin network>", "exec"), namespace)  # noqa: S102 - written by us
+            exec(compile(script.text, "<spiketwin network>", "exec"), namespace)  # written by us
             results = [
                 namespace["simulate"](chunk, script.arrays, report=_report(progress, k, len(chunks))) for k, chunk in enumerate(chunks)
             ]
@@ -209,7 +209,7 @@ def _own_code(population: Population, method: str) -> str:
     spec = population.neuron
     shared, _ = shared_parameters(population)
     # equations and namespace as in the script: Brian2 then finds its result in its cache when the script runs
-    namespace = {n: value * eval(brian_unit(spec.dimension(n)), {}, vars(brian2)) for n, value in shared.items()}  # noqa: S307 - a unit
+    namespace = {n: value * eval(brian_unit(spec.dimension(n)), {}, vars(brian2)) for n, value in shared.items()}  # a unit
     options = {"threshold": spec.threshold, "refractory": spec.refractory} if spec.refractory else {}
     group = brian2.NeuronGroup(1, "\n".join(equations_of(population)), method=method, namespace=namespace, **options)
     for part in (group, *group.contained_objects):
@@ -232,7 +232,7 @@ def _well_conditioned(code: str, population: Population, dt_s: float) -> bool:
         functions = {n: getattr(np, n) for n in ("exp", "sqrt", "sin", "cos", "sinh", "cosh", "tanh", "log")}
         namespace |= {**functions, "e": number(np.e), "pi": number(np.pi), "int": int, "not_refractory": True}
         with np.errstate(all="ignore"):
-            exec(compile(code, "<Brian2's step>", "exec"), {"__builtins__": {}}, namespace)  # noqa: S102 - printed by Brian2
+            exec(compile(code, "<Brian2's step>", "exec"), {"__builtins__": {}}, namespace)  # printed by Brian2
         results.append([np.asarray(namespace[s], dtype=number) for s in population.neuron.states])
     return all(
         bool(np.isfinite(a).all()) and bool((np.abs(a - b) <= 1e-10 * np.max(np.abs(b))).all()) for a, b in zip(*results, strict=True)

@@ -64,7 +64,7 @@ def with_unit(values: np.ndarray, unit: str, dimension: Dimension) -> tuple[np.n
     if unit:
         text = unit if re.fullmatch(r"\w+", unit) else f"({unit.replace('^', '**')})"
         try:
-            factor = float(eval(text, {"__builtins__": {}}, vars(brian2)))  # noqa: S307 - a unit, checked by the declaration
+            factor = float(eval(text, {"__builtins__": {}}, vars(brian2)))  # a unit, checked by the declaration
         except NameError:
             factor = 0.0
         if factor:

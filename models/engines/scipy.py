@@ -147,7 +147,7 @@ def _function(spec: NeuronSpec, expressions: list[str]) -> Callable[..., tuple]:
     names = ", ".join((*spec.states, *spec.drives, *spec.parameters))
     source = f"def f({names}):\n" + "\n".join([*lines, f"    return ({', '.join(f'({e})' for e in expressions)},)"])
     namespace: dict = {**{name: factor for name, (factor, _) in UNITS.items()}, **FUNCTIONS}
-    exec(compile(source, f"<{spec.name}>", "exec"), namespace)  # noqa: S102 - validated by NeuronSpec
+    exec(compile(source, f"<{spec.name}>", "exec"), namespace)  # validated by NeuronSpec
     return namespace["f"]
 
 

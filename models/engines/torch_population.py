@@ -195,7 +195,7 @@ class RunningPopulation:
         return values | {name: values[name].expand(shape) for name in self.spec.states}
 
     def _evaluate(self, expression: str, values: Mapping | None = None):
-        return eval(_compiled(expression, self.spec), self.globals, self.values if values is None else values)  # noqa: S307 - validated by NeuronSpec
+        return eval(_compiled(expression, self.spec), self.globals, self.values if values is None else values)  # validated by NeuronSpec
 
     def _spike_scale(self) -> Tensor | float:
         """The ruler of the surrogate, evaluated once; without a spike_scale 1 mV for a voltage, else 1 SI unit."""

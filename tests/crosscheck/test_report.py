@@ -109,7 +109,7 @@ def bad():
 
 
 def shown(renderable, width=160):
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - rich writes there until the process ends
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # rich writes there until the process ends
     console.print(renderable)
     return console.export_text()
 
