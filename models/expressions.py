@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,7 +16,7 @@ def _compiled(expression: str):
     return compile(expression.strip(), f"<{expression}>", "eval")
 
 
-def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapping[str, str] = {}):  # noqa: B006 - never written
+def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapping[str, str] = MappingProxyType({})):
     """Value of `expression`; names come from `values` (SI), else from `subexpressions`, units and numpy."""
     from scipy.special import exprel
 

@@ -193,7 +193,11 @@ def _dimension_of(node: ast.AST, known: Mapping[str, Dimension], text: str) -> D
             base = of(left)
             if base == DIMENSIONLESS:
                 return base
-            exponent = eval(compile(ast.Expression(right), "<exponent>", "eval"), {"__builtins__": {}})  # digits only, checked by the parse above
+            if any(isinstance(n, ast.Name | ast.Call) for n in ast.walk(right)):
+                raise UnitError(
+                    f"in '{text}': {base} to the power '{ast.unparse(right)}' has no fixed unit; write the exponent as a number"
+                )
+            exponent = eval(compile(ast.Expression(right), "<exponent>", "eval"), {"__builtins__": {}})
             return base.power(Fraction(exponent).limit_denominator(12))
         case ast.Compare(left=left, comparators=comparators):
             same([left, *comparators], "a comparison")

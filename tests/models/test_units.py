@@ -102,3 +102,8 @@ def test_unlike_quantities(expression, message):
 
 def test_identifiers_leave_units_and_functions_out():
     assert identifiers("r*i_syn + 2*mV*exp(v/mV)") == {"r", "i_syn", "v"}
+
+
+def test_a_unit_to_a_power_that_is_no_number_is_refused():
+    with pytest.raises(UnitError, match="write the exponent as a number"):
+        dimension_of("v**(a/a)", {"v": BASE["volt"], "a": BASE["amp"]})
