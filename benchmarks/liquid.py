@@ -23,7 +23,7 @@ import scipy.sparse
 from spiketwin.experiments.protocol import measured, write_json
 from spiketwin.models.engines.base import prepare
 from spiketwin.models.engines.compiled import ENGINE as COMPILED
-from spiketwin.models.engines.compiled_program import Program
+from spiketwin.models.engines.compiled.program import Program
 from spiketwin.models.network import Network, Population, Projection
 from spiketwin.models.neurons import neuron
 

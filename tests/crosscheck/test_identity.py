@@ -22,14 +22,16 @@ def _holds(name: str) -> None:
 
 def test_a_refractory_period_one_step_too_long_is_seen(monkeypatch):
     # the schedule error that real ports make: 180 spikes for 197
-    from spiketwin.models.engines import base, compiled_program, torch_population
+    from spiketwin.models.engines import base
+    from spiketwin.models.engines.compiled import program
+    from spiketwin.models.engines.torch import population
 
     original = base.refractory_steps
 
     def longer(*arguments):
         return original(*arguments) + 1
 
-    for module in (base, compiled_program, torch_population):
+    for module in (base, program, population):
         if hasattr(module, "refractory_steps"):
             monkeypatch.setattr(module, "refractory_steps", longer)
     rows, _ = identity.check("lif", "exact", duration_ms=200.0)

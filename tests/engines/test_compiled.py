@@ -273,9 +273,9 @@ def test_two_processes_may_fill_a_new_cache_at_once(tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
-    from spiketwin.models.engines import compiled_cache
+    from spiketwin.models.engines.compiled import cache
 
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     monkeypatch.setenv("SPIKETWIN_CACHE", str(blocked))
-    assert compiled_cache.load.__wrapped__("value = 7\n").value == 7
+    assert cache.load.__wrapped__("value = 7\n").value == 7

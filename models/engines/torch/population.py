@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spiketwin.models.discretisation import Step, derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import torch_functions
-from spiketwin.models.engines.torch_projections import Transmit
+from spiketwin.models.engines.torch.projections import Transmit
 from spiketwin.models.network import Population
 from spiketwin.models.spec import NeuronSpec, SpecError, _interval, unknown
 from spiketwin.models.spikes import timestep

@@ -1,7 +1,7 @@
 """The compiled engine: numba, event-driven, one compiled time loop per network structure.
 
-The loop is generated from the same derived step as every other engine (compiled_source.py) and kept on
-disk (compiled_cache.py), so that only the first run of a structure on a machine compiles, for about two
+The loop is generated from the same derived step as every other engine (source.py) and kept on
+disk (cache.py), so that only the first run of a structure on a machine compiles, for about two
 seconds. Sums are always taken in the same order, and threads share out whole trials: results do not
 depend on their number. The threads are Python's, released by the compiled code, so that no second
 thread pool disturbs torch's.
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spiketwin.models.engines.base import Inputs, prepare, require_supported, scheme_reasons
-from spiketwin.models.engines.compiled_program import Program
-from spiketwin.models.engines.compiled_source import names_in
+from spiketwin.models.engines.compiled.program import Program
+from spiketwin.models.engines.compiled.source import names_in
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Record, Recording
 

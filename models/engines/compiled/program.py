@@ -12,8 +12,8 @@ import numpy as np
 
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
-from spiketwin.models.engines.compiled_cache import load
-from spiketwin.models.engines.compiled_source import (
+from spiketwin.models.engines.compiled.cache import load
+from spiketwin.models.engines.compiled.source import (
     Cell,
     Wire,
     driver_arguments,

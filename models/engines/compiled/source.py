@@ -31,7 +31,7 @@ from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh
 
 from numba import njit
 
-from spiketwin.models.engines.compiled_kernels import (
+from spiketwin.models.engines.compiled.kernels import (
     collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record,
 )
 
@@ -125,7 +125,7 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     names = [functions.setdefault(_advance(c) + _integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
-    version = hashlib.sha256(Path(__file__).with_name("compiled_kernels.py").read_bytes()).hexdigest()[:16]
+    version = hashlib.sha256(Path(__file__).with_name("kernels.py").read_bytes()).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
 
 
