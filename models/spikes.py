@@ -83,6 +83,19 @@ class Spikes:
         out[self.step, self.batch, self.neuron] = 1
         return out
 
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The events step by step and trial by trial: neurons uint32 [events], and for each row t·B + b where its
+        events begin int64 [T·B] and how many there are int32 [T·B]. Two events of a neuron in one step count once.
+        """
+        T, B, _ = self.shape
+        row, neuron = self.step * B + self.batch, self.neuron
+        fresh = np.ones(len(row), dtype=bool)
+        fresh[1:] = (row[1:] != row[:-1]) | (neuron[1:] != neuron[:-1])
+        if not fresh.all():
+            row, neuron = row[fresh], neuron[fresh]
+        many = np.bincount(row, minlength=T * B)
+        return neuron.astype(np.uint32), np.cumsum(many) - many, many.astype(np.int32)
+
     def times_ms(self) -> np.ndarray:
         """Time of each event in ms."""
         return self.time_ms if self.time_ms is not None else self.step * self.dt_ms

@@ -1,4 +1,4 @@
-"""The threshold as a margin: a spike is where it is positive (or not negative)."""
+"""Conditions of a model: the threshold as a margin, positive (or not negative) at a spike; and, or, not as operators."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def written_out(expression: str, subexpressions: Mapping[str, str]) -> str:
     for name, value in reversed(subexpressions.items()):
         expression = re.sub(rf"\b{name}\b", f"({value})", expression)
     return expression
+
+
+def elementwise(condition: str) -> str:
+    """`condition` with and, or, not written as &, |, ~, which arrays, tensors and sympy understand."""
+    return ast.unparse(ast.fix_missing_locations(_Elementwise().visit(ast.parse(condition.strip(), mode="eval"))))
+
+
+class _Elementwise(ast.NodeTransformer):
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        operator = ast.BitAnd() if isinstance(node.op, ast.And) else ast.BitOr()
+        first, *others = (self.visit(v) for v in node.values)
+        for other in others:
+            first = ast.BinOp(first, operator, other)
+        return first
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        operator = ast.Invert() if isinstance(node.op, ast.Not) else node.op
+        return ast.UnaryOp(operator, self.visit(node.operand))

@@ -56,6 +56,55 @@ class CodePrinter(PythonCodePrinter):
         return f"{name}({', '.join(self._print(a) for a in expr.args)})"
 
 
+class KernelPrinter(CodePrinter):
+    """Scalar code of one precision: every number is `real(…)`, powers are written out, conditions choose without branching."""
+
+    def __init__(self) -> None:
+        super().__init__("numba")
+
+    def _print_Integer(self, expr):
+        return f"real({float(expr)!r})"
+
+    _print_Zero = _print_One = _print_NegativeOne = _print_Float = _print_Integer
+
+    def _print_Rational(self, expr):
+        return f"real({expr.p / expr.q!r})"
+
+    _print_Half = _print_Rational
+
+    def _print_Exp1(self, expr):
+        return f"real({math.e!r})"
+
+    def _print_Pi(self, expr):
+        return f"real({math.pi!r})"
+
+    def _print_Pow(self, expr, rational=False):
+        base, exponent = expr.args
+        if exponent.is_Integer and abs(int(exponent)) <= 8:
+            product = "*".join([f"({self._print(base)})"] * abs(int(exponent)))
+            return f"({product})" if exponent > 0 else f"(real(1.0)/({product}))"
+        if exponent.is_Rational and exponent.q == 2 and abs(exponent.p) == 1:
+            root = f"sqrt({self._print(base)})"
+            return root if exponent.p > 0 else f"(real(1.0)/{root})"
+        return f"(({self._print(base)})**({self._print(exponent)}))"
+
+    def _print_sign(self, expr):
+        return f"sign({self._print(expr.args[0])})"
+
+    def _print_And(self, expr):
+        return "(" + " & ".join(f"({self._print(a)})" for a in expr.args) + ")"
+
+    def _print_Or(self, expr):
+        return "(" + " | ".join(f"({self._print(a)})" for a in expr.args) + ")"
+
+    def _print_Not(self, expr):
+        return f"(not ({self._print(expr.args[0])}))"
+
+    def _print_blend(self, expr):
+        flag, _, a, b = expr.args
+        return f"(({self._print(a)}) if {self._print(flag)} else ({self._print(b)}))"
+
+
 class _Latex(LatexPrinter):
     def _print_where(self, expr):
         return rf"\left[{self._print(expr.args[1])}\right]_{{\mathrm{{unless\ refractory}}}}"
@@ -73,8 +122,8 @@ class _Latex(LatexPrinter):
 
 
 def code(expression: sympy.Expr, dialect: str) -> str:
-    """One expression in a dialect: 'numpy', 'torch', 'numba' or 'brian'."""
-    return str(CodePrinter(dialect).doprint(expression))
+    """One expression in a dialect: 'numpy', 'torch', 'numba', 'brian', or 'kernel' (scalars of one precision, `real`)."""
+    return str((KernelPrinter() if dialect == "kernel" else CodePrinter(dialect)).doprint(expression))
 
 
 def latex_lines(assignments) -> str:

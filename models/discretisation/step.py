@@ -77,10 +77,19 @@ class Step:
         """The constants for parameters `values` (SI; numbers, arrays or tensors [N]) and a step of `dt_s` seconds."""
         namespace = {**_functions(backend), **values, "dt": dt_s}
         out: dict = {}
-        for name, expression in self.definitions:
-            out[str(name)] = eval(code(expression, backend), {"__builtins__": {}}, namespace)  # printed by us
-            namespace[str(name)] = out[str(name)]
+        for name, expression in self._defined(backend):
+            out[name] = namespace[name] = eval(expression, {"__builtins__": {}}, namespace)  # printed by us
         return out
+
+    def _defined(self, backend: str) -> list:
+        """Names and compiled expressions of the constants."""
+        if backend not in self._compiled:
+            self._compiled[backend] = [(str(name), compile(code(e, backend), f"<{name}>", "eval")) for name, e in self.definitions]
+        return self._compiled[backend]
+
+    @cached_property
+    def _compiled(self) -> dict[str, list]:
+        return {}
 
     def function(self, backend: str) -> Callable:
         """advance(*arguments) -> tuple of new states, in the order of spec.states; arrays broadcast."""

@@ -14,12 +14,32 @@ NOISE = sympy.Symbol("noise", real=True)  # standard normal, one draw per neuron
 ACTIVE = sympy.Symbol("active")
 
 
-class where(sympy.Function):  # named as it is printed
-    """where(active, a, b): a unless refractory."""
+# The functions below are named as they are printed; fdiff gives sympy their partial derivatives.
+
+
+class where(sympy.Function):
+    """where(flag, a, b): a where the flag is set, as `active` is unless refractory."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        one, zero = sympy.Integer(1), sympy.Integer(0)
+        return (zero, where(self.args[0], one, zero), where(self.args[0], zero, one))[argindex - 1]
+
+
+class blend(sympy.Function):
+    """blend(flag, s, a, b) = b + s (a - b), where s is 1 if the flag is set and 0 if not: a reset at a spike s."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        flag, _, a, b = self.args
+        one, zero = sympy.Integer(1), sympy.Integer(0)
+        return (zero, a - b, where(flag, one, zero), where(flag, zero, one))[argindex - 1]
 
 
 class relax(sympy.Function):
     """relax(x_inf, x, decay) = x_inf + (x - x_inf) decay."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        target, x, decay = self.args
+        return (1 - decay, decay, x - target)[argindex - 1]
 
 
 class exp_dd(sympy.Function):
@@ -28,6 +48,64 @@ class exp_dd(sympy.Function):
 
 class exprel(sympy.Function):
     """(exp(x) - 1)/x, 1 at 0."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return exprel_slope(self.args[0])
+
+
+class exprel_slope(sympy.Function):
+    """The derivative of exprel: (exp(x) (x - 1) + 1)/x², 1/2 at 0."""
+
+
+class clip(sympy.Function):
+    """x limited to low … high; its slope at the ends is that inside, as in torch."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        x, low, high = self.args
+        inside, above = (
+            where(sympy.And(x >= low, x <= high), sympy.Integer(1), sympy.Integer(0)),
+            where(x > high, sympy.Integer(1), sympy.Integer(0)),
+        )
+        return (inside, where(x < low, sympy.Integer(1), sympy.Integer(0)), above)[argindex - 1]
+
+
+class _Extremum(sympy.Function):
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        # of two equal values each gets half, as in torch
+        mine, other = self.args[argindex - 1], self.args[2 - argindex]
+        half = where(sympy.Eq(mine, other), sympy.Rational(1, 2), sympy.Integer(0))
+        return where(self.wins(mine, other), sympy.Integer(1), half)
+
+
+class minimum(_Extremum):
+    wins = staticmethod(sympy.StrictLessThan)
+
+
+class maximum(_Extremum):
+    wins = staticmethod(sympy.StrictGreaterThan)
+
+
+class expm1(sympy.Function):
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return sympy.exp(self.args[0])
+
+
+class log1p(sympy.Function):
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return 1 / (1 + self.args[0])
+
+
+class _Steps(sympy.Function):
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return sympy.Integer(0)
+
+
+class floor(_Steps):
+    pass
+
+
+class ceil(_Steps):
+    pass
 
 
 _FUNCTIONS = {
@@ -43,13 +121,13 @@ _FUNCTIONS = {
     "arctan": sympy.atan,
     "abs": sympy.Abs,
     "exprel": exprel,
-    "clip": sympy.Function("clip"),
-    "minimum": sympy.Function("minimum"),
-    "maximum": sympy.Function("maximum"),
-    "floor": sympy.Function("floor"),
-    "ceil": sympy.Function("ceil"),
-    "expm1": sympy.Function("expm1"),
-    "log1p": sympy.Function("log1p"),
+    "clip": clip,
+    "minimum": minimum,
+    "maximum": maximum,
+    "floor": floor,
+    "ceil": ceil,
+    "expm1": expm1,
+    "log1p": log1p,
 }
 
 

@@ -141,6 +141,8 @@ class TorchNetwork(nn.Module):
 
     def _advance(self, group: tuple[RunningPopulation, ...], steps: int, progress: Callable[[float], None] | None) -> None:
         """The schedule: at each step each event in order, each for all populations of the group."""
+        for population in group:
+            population.begin()
         for n in range(steps):
             for population in group:
                 population.note(n)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spiketwin.models.discretisation import Step, derive, margin
-from spiketwin.models.discretisation.conditions import written_out
+from spiketwin.models.discretisation.conditions import elementwise, written_out
 from spiketwin.models.discretisation.functions import torch_functions
+from spiketwin.models.discretisation.program import without_gate
 from spiketwin.models.engines.torch.projections import Transmit
 from spiketwin.models.network import Population
 from spiketwin.models.spec import NeuronSpec, SpecError, _interval, unknown
@@ -87,31 +88,18 @@ def _advance(step: Step) -> Callable[..., tuple[Tensor, ...]]:
     return step.function("torch")
 
 
-class _Elementwise(ast.NodeTransformer):
-    """and, or, not -> &, |, ~, which tensors understand."""
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        operator = ast.BitAnd() if isinstance(node.op, ast.And) else ast.BitOr()
-        first, *others = (self.visit(v) for v in node.values)
-        for other in others:
-            first = ast.BinOp(first, operator, other)
-        return first
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        operator = ast.Invert() if isinstance(node.op, ast.Not) else node.op
-        return ast.UnaryOp(operator, self.visit(node.operand))
-
-
 @lru_cache(maxsize=2048)
 def _compiled(expression: str, spec: NeuronSpec):
-    tree = ast.parse(written_out(expression.strip(), spec.subexpressions), mode="eval")
-    return compile(ast.fix_missing_locations(_Elementwise().visit(tree)), f"<{spec.name}: {expression}>", "eval")
+    return compile(elementwise(written_out(expression, spec.subexpressions)), f"<{spec.name}: {expression}>", "eval")
 
 
-@lru_cache(maxsize=256)
-def _without_gate(spec: NeuronSpec) -> NeuronSpec:
-    """The model of a neuron that is never refractory while it is integrated."""
-    return replace(spec, refractory="", equations=spec.equations.replace("(unless refractory)", ""))
+@dataclass(eq=False)
+class Rows:
+    """Spikes as events, for each row t·B + b of [T, B]: neurons[first … first + many] fired."""
+
+    neurons: np.ndarray
+    first: np.ndarray
+    many: np.ndarray
 
 
 @dataclass(eq=False)
@@ -164,16 +152,16 @@ class RunningPopulation:
         self.spikes: list[Tensor] = []
         self.recorded: dict[str, list[Tensor]] = {name: [] for name in record}
         self.recurrent: list[Recurrent] = []
-        # unbind, not indexing: the gradient of T views is one stack
-        self.arrivals = {name: a.unbind(0) for name, a in arrivals.items()}
-        self.varying = {name: a.unbind(0) for name, a in {**drives, **noise}.items()}
+        self.done: tuple[Tensor | None, dict[str, Tensor]] | None = None
+        self.fired: Rows | None = None
+        self.incoming, self.signals = dict(arrivals), {**drives, **noise}
 
         values = module.values()
         self.globals = {"__builtins__": {}, **_namespace()}
         self.values = self._initial(values, (setting.trials, module.population.size))
         self._start_refractoriness(values, module.population.size)
         step = derive(
-            self.spec if self.active is not None else _without_gate(self.spec) if self.spec.refractory else self.spec, setting.scheme
+            self.spec if self.active is not None else without_gate(self.spec) if self.spec.refractory else self.spec, setting.scheme
         )
         self.values |= step.constant_values(values, setting.dt_s, backend="torch") | {"dt": setting.dt_s}
         self.advance, self.arguments = _advance(step), step.arguments
@@ -219,6 +207,11 @@ class RunningPopulation:
         self.active = torch.ones(shape, dtype=torch.bool, device=device) if is_held else None
 
     # -- the events of a step ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Lay the inputs out step by step: unbind, not indexing, so that the gradient of T views is one stack."""
+        self.arrivals = {name: a.unbind(0) for name, a in self.incoming.items()}
+        self.varying = {name: a.expand(self.setting.steps, *a.shape[1:]).unbind(0) for name, a in self.signals.items()}
 
     def note(self, n: int) -> None:
         """Keep the states at the start of step n."""
@@ -294,15 +287,22 @@ class RunningPopulation:
 
     # -- what is left ----------------------------------------------------------------------------------
 
+    def finish(self, spikes: Tensor | None, states: Mapping[str, Tensor], final: Mapping[str, Tensor], fired: Rows | None = None) -> None:
+        """Take the results of a kernel that has run all steps: spikes and recorded states [T, B, N], final states [B, N]."""
+        self.done, self.fired = (spikes, dict(states)), fired
+        self.values |= final
+
     def all_spikes(self) -> Tensor:
         """[T, B, N] of 0 and 1."""
+        if self.done and self.done[0] is not None:
+            return self.done[0]
         if self.spikes:
             return torch.stack(self.spikes)
         state = self.values[self.spec.states[0]]
         return state.new_zeros(()).expand(self.setting.steps, *state.shape)
 
     def all_states(self) -> dict[str, Tensor]:
-        return {name: torch.stack(rows) for name, rows in self.recorded.items()}
+        return self.done[1] if self.done else {name: torch.stack(rows) for name, rows in self.recorded.items()}
 
     def final(self) -> dict[str, Tensor]:
         return {name: self.values[name] for name in self.spec.states}
