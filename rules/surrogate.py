@@ -5,9 +5,10 @@
 
 A surrogate is its h: `surrogate(h)` makes a differentiable spike function of it, so a new one is
 
-    def bump(x):
-        return 1 / (1 + x.abs())
-    spike = surrogate(bump)
+    spike = surrogate("1/(1 + abs(x))")
+
+An expression of x is compiled into the training kernels. A function of a tensor does as well, where h cannot be
+written so; the kernels then leave h to torch.
 
 Source: Zenke & Ganguli 2018, SuperSpike, eq. 7 (fast sigmoid); Neftci, Mostafa & Zenke 2019, Surrogate gradient learning in SNNs.
 """
@@ -20,7 +21,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Surrogate = Callable[..., Tensor]
+from spiketwin.models.discretisation.functions import torch_functions
+from spiketwin.models.discretisation.printing import code
+from spiketwin.models.discretisation.symbols import to_sympy
+from spiketwin.models.units import FUNCTIONS, identifiers
 
 
 class _Spike(torch.autograd.Function):
@@ -41,52 +45,75 @@ class _Spike(torch.autograd.Function):
         return gradient * ctx.derivative(x), None, None
 
 
-def surrogate(derivative: Callable[[Tensor], Tensor]) -> Surrogate:
-    """A spike function whose gradient is `derivative(x)`.
+class Surrogate:
+    """spike(x, spiked=None) -> 0 or 1 in the dtype and shape of x, with `derivative(x)` as its gradient.
 
-    Returns spike(x, spiked=None) -> 0 or 1 in the dtype and shape of x.  Without `spiked` a spike is x > 0;
-    the engine gives `spiked` (bool), because there the model's own comparison (> or >=) decides.
+    Without `spiked` a spike is x > 0; the engine gives `spiked` (bool), because there the model's own comparison
+    (> or >=) decides.  expression: the derivative as text in x, '' where it is a function.
     """
 
-    def spike(x: Tensor, spiked: Tensor | None = None) -> Tensor:
-        return _Spike.apply(x, spiked, derivative)
+    def __init__(self, derivative: Callable[[Tensor], Tensor], expression: str = "") -> None:
+        self.derivative, self.expression = derivative, expression
 
-    return spike
+    def __call__(self, x: Tensor, spiked: Tensor | None = None) -> Tensor:
+        return _Spike.apply(x, spiked, self.derivative)
+
+    def __repr__(self) -> str:
+        return f"surrogate({self.expression!r})" if self.expression else f"surrogate({self.derivative!r})"
+
+
+def surrogate(derivative: str | Callable[[Tensor], Tensor]) -> Surrogate:
+    """A spike function whose gradient is `derivative`: an expression of x in Brian2's syntax, or a function of a tensor.
+
+    Raises ValueError for an expression that does not parse or has other names than x.
+    """
+    if not isinstance(derivative, str):
+        return Surrogate(derivative)
+    names = identifiers(derivative) - set(FUNCTIONS)
+    if names - {"x"}:
+        raise ValueError(f"the surrogate's derivative '{derivative}' mentions '{sorted(names - {'x'})[0]}'; it may depend on x only")
+    compiled = compile(code(to_sympy(derivative), "torch"), f"<{derivative}>", "eval")
+
+    def evaluate(x: Tensor) -> Tensor:
+        value = eval(compiled, {"__builtins__": {}}, {**torch_functions(), "x": x})  # parsed and printed by us
+        return value if torch.is_tensor(value) else torch.full_like(x, float(value))
+
+    return Surrogate(evaluate, derivative)
 
 
 def fast_sigmoid(scale: float = 100.0) -> Surrogate:
     """h = 1/(scale |x| + 1)², the derivative of x/(1 + scale |x|)."""
     scale = _positive(scale, "scale")
-    return surrogate(lambda x: (x.abs() * scale + 1).pow(-2))
+    return surrogate(f"1/({scale!r}*abs(x) + 1)**2")
 
 
 def sigmoid(scale: float = 10.0) -> Surrogate:
     """h = scale σ(scale x) σ(-scale x), the derivative of the logistic function: an area of 1, a peak of scale/4."""
     scale = _positive(scale, "scale")
-    return surrogate(lambda x: scale * torch.sigmoid(scale * x) * torch.sigmoid(-scale * x))
+    return surrogate(f"{scale!r}*exp(-{scale!r}*abs(x))/(1 + exp(-{scale!r}*abs(x)))**2")
 
 
 def arctan(scale: float = 2.0) -> Surrogate:
     """h = (scale/2)/(1 + (π scale x/2)²), the derivative of arctan(π scale x/2)/π: an area of 1 (Fang et al. 2021)."""
     scale = _positive(scale, "scale")
-    return surrogate(lambda x: scale / 2 / ((math.pi / 2 * scale * x).square() + 1))
+    return surrogate(f"{scale / 2!r}/(({math.pi / 2 * scale!r}*x)**2 + 1)")
 
 
 def gaussian(width: float = 0.4) -> Surrogate:
     """h = the normal density of standard deviation `width`: an area of 1 (Yin et al. 2021)."""
     width = _positive(width, "width")
-    return surrogate(lambda x: torch.exp(-0.5 * (x / width).square()) / (width * math.sqrt(2 * math.pi)))
+    return surrogate(f"{1 / (width * math.sqrt(2 * math.pi))!r}*exp(-0.5*(x/{width!r})**2)")
 
 
 def triangle(width: float = 1.0) -> Surrogate:
     """h = max(0, 1 - |x|/width)/width: an area of 1, and no gradient beyond `width` (Esser et al. 2016; Bellec et al. 2018)."""
     width = _positive(width, "width")
-    return surrogate(lambda x: torch.relu(1 - x.abs() / width) / width)
+    return surrogate(f"(1 - abs(x)/{width!r} + abs(1 - abs(x)/{width!r}))/{2 * width!r}")
 
 
 def straight_through() -> Surrogate:
     """h = 1 everywhere: the gradient passes as if there were no threshold (Bengio et al. 2013)."""
-    return surrogate(torch.ones_like)
+    return surrogate("1")
 
 
 SURROGATES: dict[str, Callable[..., Surrogate]] = {

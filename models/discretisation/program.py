@@ -96,14 +96,21 @@ def arrival(receptor: str) -> sympy.Symbol:
     return symbol(f"_arrive_{receptor}")
 
 
-def unsupported_order(spec: NeuronSpec, order: Iterable[str]) -> str:
+def unsupported_order(spec: NeuronSpec, order: Iterable[str], held: bool = True) -> str:
     """'' or why a step in this order of events cannot be written as one list of assignments."""
-    order = tuple(order)
-    if "threshold" in order and "reset" in order and order.index("reset") < order.index("threshold"):
+    when = {event: k for k, event in enumerate(order)}
+
+    def late(first: str, second: str) -> bool:
+        """Whether `second` is in the order and `first` does not come before it."""
+        return second in when and when.get(first, len(when)) > when[second]
+
+    if late("threshold", "reset"):
         return "the reset comes before the threshold and acts on the spike of the step before"
-    gated = set(spec.gated) & set(spec.inputs)
-    if gated and "threshold" in order and "receive" in order and order.index("receive") < order.index("threshold"):
-        return f"'{sorted(gated)[0]}' is closed while refractory and receives before the threshold"
+    gated = sorted(set(spec.gated) & set(spec.inputs))
+    if gated and late("threshold", "receive"):
+        return f"'{gated[0]}' is closed while refractory and receives before the threshold"
+    if held and spec.refractory and any(late("count_down", event) for event in ("integrate", "threshold", *["receive"] * bool(gated))):
+        return "the refractory period is counted down after it has acted"
     return ""
 
 
@@ -116,7 +123,7 @@ def program(
     held: False where a refractory period of at most one step never holds a neuron.  receptors: those with input.
     Raises SchemeError as derive() does, ValueError for an order that unsupported_order() names.
     """
-    if reason := unsupported_order(spec, order):
+    if reason := unsupported_order(spec, order, held):
         raise ValueError(f"no program for '{spec.name}': {reason}")
     held = held and bool(spec.refractory)
     renewals: dict[str, str] = {}

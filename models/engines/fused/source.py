@@ -43,14 +43,18 @@ ENTRY = '\n\n@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper
 @lru_cache(maxsize=256)
 def source(group: Structure) -> str:
     """The module of a group; its `forward` and `backward` take what forward_arguments() and backward_arguments() list."""
-    body = "".join(_forward_pass(cell, p, k, events, group) for p, cell, k, events in _passes(group))
-    body += "".join(_backward_pass(cell, p, k, events, group) for p, cell, k, events in _passes(group))
+    body = "".join(_forward_pass(cell, p, k, events, group) for cell, p, k, events in _passes(group))
+    body += "".join(_backward_pass(cell, p, k, events, group) for cell, p, k, events in _passes(group))
     body += _forward(group) + _backward(group)
     here = Path(__file__).parent
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     text = b"".join(path.read_bytes() for path in (here / "kernels.py", here / "functions.py", here.parent / "vector_math.py"))
     head = HEADER.format(version=hashlib.sha256(text).hexdigest()[:16], functions=", ".join(_called(body)), dtype=group.dtype)
     return head + body
+
+
+# numba asks of a signed index whether it counts from the end, which keeps LLVM from vectorising the loop
+UNSIGNED = ("_o, _k, _s = np.uint64(_o), np.uint64(_k), np.uint64(_s)",)
 
 
 def _called(body: str) -> list[str]:
@@ -127,7 +131,7 @@ def _forward_arrays(cell: Cell) -> list[str]:
 def _backward_arrays(cell: Cell, group: Structure) -> list[str]:
     names = [f"_g_{s}" for s in cell.spec.states]
     names += ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
-    names += [f"_in_{s}" for s in cell.signals] + [f"_dense_{r}" for r in cell.dense if cell.again]
+    names += [f"_in_{s}" for s in cell.signals]
     names += ["_gspikes"] * cell.spiking + ["_flags"] * (cell.spiking or cell.held) + ["_slopes"] * (cell.slope == "given")
     names += [f"_keep_{n}" for n in cell.kept] + [f"_grec_{s}" for s in cell.record]
     names += [f"_garr_{r}" for r in cell.wired] + [f"_gdense_{r}" for r in cell.dense if str(arrival(r)) in cell.wrt]
@@ -191,10 +195,9 @@ def _forward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: St
     lines += [f"_keep_{s}[_k + _i] = {s}" for s in cell.kept if s in cell.spec.states] if is_first else []
     lines += constants + _input_lines(cell, cell.signals)
     lines += _arrival_lines(cell) if "receive" in events else []
-    if cell.held and is_first and "count_down" not in cell.order:
-        lines += ["active = True" if cell.timed else "active = _active[_s + _i] != 0"]
-    if not is_first:
+    if not is_first and (cell.spiking or cell.held):
         lines += _flag_lines(cell, {"active", "_spiked", "_listens"} if cell.held else {"_spiked", "_listens"})
+    releases = cell.held and "count_down" in events
     for event, operations in cell.program.events:
         if event not in events:
             continue
@@ -217,14 +220,14 @@ def _forward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: St
         lines += ["_spikes[_o + _i] = real(1.0) if _spiked else real(0.0)", "_fired[_i] = np.uint8(1) if _spiked else np.uint8(0)"]
     if cell.held and cell.timed and fires:
         lines += ["_until[_s + _i] = _now + _hold[_i] if _spiked else _until[_s + _i]"]
-    elif cell.held and not cell.timed and (fires or is_first):
+    elif cell.held and not cell.timed and (fires or releases):
         lines += [f"_active[_s + _i] = np.uint8(1) if active{' & (not _spiked)' if fires else ''} else np.uint8(0)"]
-    if fires or (cell.held and is_first and not cell.spiking):
+    if fires or releases:
         parts = [("active", 1)] * cell.held + [("_spiked", 2), ("_listens", 4)] * fires
         lines += ["_flags[_k + _i] = " + " | ".join(f"(np.uint8({bit}) if {name} else np.uint8(0))" for name, bit in parts)]
     lines += [f"_x_{s}[_s + _i] = {name}" for s, name in states.items() if str(name) != s]
     arguments = ", ".join(["_now", "_o", "_k", "_s", "_size", *_forward_arrays(cell)])
-    return _function(f"_forward_{p}_{k}({arguments})", [*before, "for _i in range(_size):", *_indented(lines)])
+    return _function(f"_forward_{p}_{k}({arguments})", [*before, *UNSIGNED, "for _i in range(np.uint64(_size)):", *_indented(lines)])
 
 
 def _backward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: Structure) -> str:
@@ -242,18 +245,13 @@ def _backward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: S
         lines += [f"{bar('_spike')} = _gspikes[_o + _i]{' + _gs[_i]' if _sends(group, p) else ''}"]
     lines += constants + [f"{n} = _keep_{n}[_k + _i]" for n in cell.kept]
     lines += _input_lines(cell, (s for s in cell.signals if s in names)) + _flag_lines(cell, names)
-    # arrivals are kept where they are needed at all
-    lines += [
-        _assign(let.name, let.value)
-        for let in again
-        if not any(str(s).startswith("_arrive_") and str(s) not in cell.kept for s in let.value.free_symbols)
-    ]
+    lines += [_assign(let.name, let.value) for let in again]
     if SLOPE in reverse.needs:
         lines += _slope_lines(cell)
     lines += [_assign(let.name, let.value) for let in reverse.lets]
     lines += _result_lines(cell, reverse, is_first, group, p, fires)
     arguments = ", ".join(["_o", "_k", "_s", "_size", *_backward_arrays(cell, group)])
-    return _function(f"_backward_{p}_{k}({arguments})", [*before, "for _i in range(_size):", *_indented(lines)])
+    return _function(f"_backward_{p}_{k}({arguments})", [*before, *UNSIGNED, "for _i in range(np.uint64(_size)):", *_indented(lines)])
 
 
 def _slope_lines(cell: Cell) -> list[str]:

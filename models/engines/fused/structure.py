@@ -66,7 +66,7 @@ class Cell:
 
     def passes(self, split: bool) -> tuple[tuple[str, ...], ...]:
         """The events in one pass over the neurons, or in two, before and from the arrival of spikes on."""
-        return tuple(part for part in self.program.around("receive") if part) if split else (self.order,)
+        return self.program.around("receive") if split else (self.order,)
 
     def reverse(self, events: tuple[str, ...]) -> Backward:
         """Gradients through a pass."""

@@ -42,9 +42,10 @@ class Pool:
             self.peak = max(self.peak, self.used)
         if memory is None:
             memory = np.empty(size, np.uint8)
-        array = memory[:need].view(dtype).reshape(shape)
-        weakref.finalize(array, self._back, memory).atexit = False
-        return array
+        # an array over a buffer, not over an array, is what all its views refer to: it lives as long as any of them
+        loan = np.frombuffer(memory.data, dtype, need // np.dtype(dtype).itemsize)
+        weakref.finalize(loan, self._back, memory).atexit = False
+        return loan.reshape(shape)
 
     def _back(self, memory: np.ndarray) -> None:
         with self._lock:

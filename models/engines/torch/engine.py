@@ -19,10 +19,14 @@ from spiketwin.models.spikes import Spikes
 
 @dataclass(frozen=True)
 class TorchEngine:
-    """The torch module behind the engines' protocol: no gradients, float64 for cross-checks."""
+    """The torch module behind the engines' protocol: no gradients, float64 for cross-checks.
+
+    kernels: as in TorchNetwork. By default the derived step in torch, which shares no code with the compiled engine.
+    """
 
     dtype: torch.dtype = torch.float64
     device: str = "cpu"
+    kernels: str = "torch"
     name: str = "torch"
 
     def unsupported(self, network: Network, scheme: str) -> list[str]:
@@ -46,7 +50,7 @@ class TorchEngine:
         run = prepare(
             network, inputs, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms, trials=trials, record=record, noise=noise, seed=seed
         )
-        module = TorchNetwork(network, dt_ms=dt_ms, scheme=scheme, dtype=self.dtype).to(self.device)
+        module = TorchNetwork(network, dt_ms=dt_ms, scheme=scheme, dtype=self.dtype, kernels=self.kernels).to(self.device)
         varying = {f"{p}.{d}": self._tensor(a) for p, drives in run.drives.items() for d, a in drives.items() if np.ndim(a) == 3}
         with torch.no_grad():
             activity = module(

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiketwin.models.engines.torch import fused
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, module_of
-from spiketwin.models.network import Network, PoissonSource
+from spiketwin.models.network import Convolution, Network, PoissonSource
 from spiketwin.models.recording import Record
 from spiketwin.models.semantics import REFERENCE
 from spiketwin.models.spec import unknown
@@ -43,6 +44,9 @@ class TorchNetwork(nn.Module):
     trainable_parameters: population -> names of neuron parameters to train. They are nn.Parameters in their declared
     unit; each forward pass first puts those outside their bounds back on the nearest allowed value.
     order: events of a step, as in models.semantics; 'receive' first means that an input acts in its own step.
+    kernels: 'auto' runs each group of populations in one compiled kernel where one applies (see plan()), else step by
+    step in torch; 'torch' never; 'fused' raises where none applies.  checkpoint_steps: kernels keep only the states every so
+    many steps for the backward pass and compute the rest again: less memory, one more forward pass.
 
     Constants such as decays are computed from the parameters once per forward pass, so .double(), .to(device) and
     load_state_dict act on them, and gradients reach tau_mem.
@@ -60,12 +64,19 @@ class TorchNetwork(nn.Module):
         detach_reset: bool = True,
         trainable_parameters: Mapping[str, tuple[str, ...]] | None = None,
         order: tuple[str, ...] = REFERENCE.order,
+        kernels: str = "auto",
+        checkpoint_steps: int | None = None,
     ) -> None:
         super().__init__()
         if not np.isfinite(dt_ms) or dt_ms <= 0:
             raise ValueError(f"dt_ms = {dt_ms} must be positive and finite")
         if strange := [event for event in order if event not in REFERENCE.order]:
             raise ValueError(f"the torch engine has no event '{strange[0]}'; order the events {', '.join(REFERENCE.order)}")
+        if kernels not in ("auto", "torch", "fused"):
+            raise ValueError(f"kernels = '{kernels}' is unknown; choose 'auto', 'torch' or 'fused'")
+        if checkpoint_steps is not None and checkpoint_steps < 1:
+            raise ValueError(f"checkpoint_steps = {checkpoint_steps} must be at least 1, or None to keep every step")
+        self.kernels, self.checkpoint_steps = kernels, checkpoint_steps
         trainable = dict(trainable_parameters or {})
         names = [p.name for p in network.populations]
         if strange := [name for name in trainable if name not in names]:
@@ -122,15 +133,8 @@ class TorchNetwork(nn.Module):
             running = {}
             for name in group:
                 self.populations[name].project_()
-                running[name] = RunningPopulation(
-                    self.populations[name], setting, record.get(name, ()), self._arrivals(name, group, spikes), drives[name], draws[name]
-                )
-            for projection in self.network.projections:
-                if projection.source in running and projection.target in running:
-                    module = self.projections[projection.name]
-                    link = Recurrent(running[projection.source], projection.receptor, module.delays, module.transmit_stacked())
-                    running[projection.target].recurrent.append(link)
-            self._advance(tuple(running.values()), T, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
+                running[name] = RunningPopulation(self.populations[name], setting, record.get(name, ()), drives[name], draws[name])
+            self._advance(running, spikes, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
             spikes |= {name: population.all_spikes() for name, population in running.items()}
             done |= running
         return Activity(
@@ -139,36 +143,44 @@ class TorchNetwork(nn.Module):
             {p.name: done[p.name].final() for p in self.network.populations},
         )
 
-    def _advance(self, group: tuple[RunningPopulation, ...], steps: int, progress: Callable[[float], None] | None) -> None:
-        """The schedule: at each step each event in order, each for all populations of the group."""
-        for population in group:
-            population.begin()
-        for n in range(steps):
-            for population in group:
-                population.note(n)
-            for event in self.order:
-                for population in group:
-                    getattr(population, event)(n)
-            if progress and (n + 1) % 100 == 0:
-                progress((n + 1) / steps)
+    def _advance(self, group: dict[str, RunningPopulation], spikes, done, progress: Callable[[float], None] | None) -> None:
+        """Run all steps of a group, in one kernel where that is possible. spikes, done: of sources and of groups that have run."""
+        inside = [p for p in self.network.projections if p.source in group and p.target in group]
+        outside = [p for p in self.network.projections if p.source not in group and p.target in group]
+        reason = (
+            "kernels='torch'" if self.kernels == "torch" else fused.refusal(group, self.order, [self.projections[p.name] for p in inside])
+        )
+        if self.kernels == "fused" and reason:
+            raise ValueError(f"no kernel for {', '.join(group)}: {reason}; use kernels='auto'")
+        links = []
+        for p in outside:
+            module, fired = self.projections[p.name], done[p.source].fired if p.source in done else None
+            events = None if reason else fused.carries_events(module, spikes[p.source], fired)
+            if events is None:
+                group[p.target].add_increments(p.receptor, self._finite(p, arrivals(module, spikes[p.source]), spikes[p.source]))
+            else:
+                self._finite(p, module.weight, spikes[p.source])
+                links.append(fused.Link(module, p.target, events, spikes[p.source] if torch.is_tensor(spikes[p.source]) else None))
+        if not reason:
+            links += [fused.Link(self.projections[p.name], p.target, p.source) for p in inside]
+            fused.advance(group, self.order, links, self._is_listed, self.checkpoint_steps)
+            return
+        for p in inside:
+            module = self.projections[p.name]
+            group[p.target].recurrent.append(Recurrent(group[p.source], p.receptor, module.delays, module.transmit_stacked()))
+        step_by_step(tuple(group.values()), self.order, progress)
 
-    def _arrivals(self, target: str, group: tuple[str, ...], spikes: Mapping[str, Tensor | Spikes]) -> dict[str, Tensor]:
-        """Receptor -> increments [T, B, N] from sources and from groups that have run."""
-        total: dict[str, Tensor] = {}
-        for projection in self.network.projections:
-            if projection.target == target and projection.source not in group:
-                module = self.projections[projection.name]
-                part = arrivals(module, spikes[projection.source])
-                # one sum finds a NaN of the weights as well as one of the input
-                if not torch.isfinite(part.detach().sum()):
-                    culprit = (
-                        f"spikes of '{projection.source}'" if torch.isfinite(module.weight).all() else f"weights of '{projection.name}'"
-                    )
-                    raise ValueError(
-                        f"{culprit} hold NaN or infinite values; repair them first (a learning rate too high can be the cause)"
-                    )
-                total[projection.receptor] = total[projection.receptor] + part if projection.receptor in total else part
-        return total
+    def _is_listed(self, name: str) -> bool:
+        """Whether a projection can take the spikes of a population as events."""
+        return any(p.source == name and not isinstance(p.weights, Convolution) for p in self.network.projections)
+
+    def _finite(self, projection, values: Tensor, spikes: Tensor | Spikes) -> Tensor:
+        # one sum finds a NaN of the weights as well as one of the input
+        if not torch.isfinite(values.detach().sum()):
+            is_input = torch.isfinite(self.projections[projection.name].weight).all()
+            culprit = f"spikes of '{projection.source}'" if is_input else f"weights of '{projection.name}'"
+            raise ValueError(f"{culprit} hold NaN or infinite values; repair them first (a learning rate too high can be the cause)")
+        return values
 
     # -- inputs -----------------------------------------------------------------------------------------
 
@@ -275,6 +287,21 @@ class TorchNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"
+
+
+def step_by_step(group: tuple[RunningPopulation, ...], order: tuple[str, ...], progress: Callable[[float], None] | None = None) -> None:
+    """The schedule: at each step each event in order, each for all populations of the group."""
+    steps = group[0].setting.steps
+    for population in group:
+        population.begin()
+    for n in range(steps):
+        for population in group:
+            population.note(n)
+        for event in order:
+            for population in group:
+                getattr(population, event)(n)
+        if progress and (n + 1) % 100 == 0:
+            progress((n + 1) / steps)
 
 
 def groups(network: Network) -> tuple[tuple[str, ...], ...]:

@@ -135,7 +135,7 @@ class Setting:
 class RunningPopulation:
     """One population during a forward pass. Each event of the schedule is a method.
 
-    arrivals: receptor -> increments [T, B, N] known beforehand. drives: name -> [T], [T, 1 or B, 1 or N].
+    drives: name -> [T], [T, 1 or B, 1 or N].
     noise: 'noise' or 'uniform' -> [T, B, N].
     """
 
@@ -144,7 +144,6 @@ class RunningPopulation:
         module: PopulationModule,
         setting: Setting,
         record: tuple[str, ...],
-        arrivals: Mapping[str, Tensor],
         drives: Mapping[str, Tensor],
         noise: Mapping[str, Tensor],
     ) -> None:
@@ -154,7 +153,8 @@ class RunningPopulation:
         self.recurrent: list[Recurrent] = []
         self.done: tuple[Tensor | None, dict[str, Tensor]] | None = None
         self.fired: Rows | None = None
-        self.incoming, self.signals = dict(arrivals), {**drives, **noise}
+        self.incoming: dict[str, Tensor] = {}
+        self.signals = {**drives, **noise}
 
         values = module.values()
         self.globals = {"__builtins__": {}, **_namespace()}
@@ -206,12 +206,18 @@ class RunningPopulation:
             self.last_spike = torch.full(shape, -(2**30), dtype=torch.int32, device=device)
         self.active = torch.ones(shape, dtype=torch.bool, device=device) if is_held else None
 
+    def add_increments(self, receptor: str, increments: Tensor) -> None:
+        """Increments of a receptor [T, B, N] (or [1, B, N], the same at every step) that are known beforehand."""
+        known = self.incoming.get(receptor)
+        self.incoming[receptor] = increments if known is None else known + increments
+
     # -- the events of a step ------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Lay the inputs out step by step: unbind, not indexing, so that the gradient of T views is one stack."""
-        self.arrivals = {name: a.unbind(0) for name, a in self.incoming.items()}
-        self.varying = {name: a.expand(self.setting.steps, *a.shape[1:]).unbind(0) for name, a in self.signals.items()}
+        steps = self.setting.steps
+        self.arrivals = {name: a.expand(steps, *a.shape[1:]).unbind(0) for name, a in self.incoming.items()}
+        self.varying = {name: a.expand(steps, *a.shape[1:]).unbind(0) for name, a in self.signals.items()}
 
     def note(self, n: int) -> None:
         """Keep the states at the start of step n."""
