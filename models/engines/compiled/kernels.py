@@ -6,6 +6,8 @@ Indices are unsigned: numba need not ask whether one counts from the end, which 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -94,3 +96,80 @@ def record(t, b, states, which, trace):
     for r in range(which.size):
         for n in range(states.shape[2]):
             trace[r, t, b, n] = states[b, which[r], n]
+
+
+# Plastic projections. Shapes and names as in plastic.py.
+
+
+@shared
+def power(powers, rates, k, steps):
+    """What is left of trace k after so many steps."""
+    if steps < powers.shape[1]:
+        return powers[k, steps]
+    return powers.dtype.type(math.exp(-rates[k] * steps))
+
+
+@shared
+def warm(n, hot, hot_n, is_hot):
+    """The traces of neuron n are stepped from now on."""
+    if not is_hot[n]:
+        is_hot[n] = 1
+        hot[hot_n[0]] = n
+        hot_n[0] += 1
+
+
+@shared
+def fade(traces, decay, hot, hot_n, is_hot):
+    """Postsynaptic traces decay by one step. Below 1e-20 they count as zero: they would move no weight any more."""
+    kept = 0
+    for a in range(hot_n[0]):
+        n, alive = hot[a], 0
+        for k in range(decay.size):
+            x = traces[k, n] * decay[k]
+            if abs(x) < 1e-20:
+                x *= 0
+            else:
+                alive = 1
+            traces[k, n] = x
+        if alive:
+            hot[kept] = n
+            kept += 1
+        else:
+            is_hot[n] = 0
+    hot_n[0] = kept
+
+
+@shared
+def forget(recent_n, steps, values, head, traces, hot_n, is_hot, dirty):
+    """No spike has happened yet."""
+    recent_n[:] = 0
+    steps[:] = -(1 << 40)
+    values[:] = 0
+    head[:] = 0
+    traces[:] = 0
+    hot_n[:] = 0
+    is_hot[:] = 0
+    dirty[:] = 1
+
+
+@shared
+def normalise(total, in_start, in_synapse, weight, dirty, b):
+    """Scale the incoming weights of every neuron for which they changed, so that they sum to total."""
+    weights = weight[b]
+    for n in range(dirty.size):
+        if dirty[n]:
+            dirty[n] = 0
+            have = 0.0
+            for q in range(in_start[n], in_start[n + 1]):
+                have += weights[in_synapse[q]]
+            if have > 0:
+                factor = total / have
+                for q in range(in_start[n], in_start[n + 1]):
+                    weights[in_synapse[q]] *= factor
+
+
+@shared
+def record_weights(t, b, weight, trace):
+    """Keep the weights of trial b at the start of step t in trace [T, B, S]."""
+    for s in range(weight.shape[1]):
+        trace[t, b, s] = weight[b, s]

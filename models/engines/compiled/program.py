@@ -13,6 +13,7 @@ import numpy as np
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
+from spiketwin.models.engines.compiled.plastic import PlasticSynapses
 from spiketwin.models.engines.compiled.source import (
     Cell,
     Wire,
@@ -21,6 +22,7 @@ from spiketwin.models.engines.compiled.source import (
     used_names,
 )
 from spiketwin.models.network import Population, Projection
+from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
 
@@ -70,11 +72,13 @@ class Program:
         synapses = [Synapses(projection, run.dt_ms) for projection in projections]
         rings: dict[str, dict[str, int]] = {name: {} for name in order}  # receptor -> slots
         for projection, s in zip(projections, synapses, strict=True):
-            if s.delay.max(initial=0) > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
+            furthest = 0 if projection.rule else int(s.delay.max(initial=0))  # where weights change, spikes wait, not weights
+            if furthest > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
                 slots = rings[projection.target]
-                slots[projection.receptor] = max(slots.get(projection.receptor, 1), int(s.delay.max(initial=0)) + 1)
+                slots[projection.receptor] = max(slots.get(projection.receptor, 1), furthest + 1)
 
         self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
+        self.plastic: dict[int, PlasticSynapses] = {}
         self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
         self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
         self.wires = tuple(self._add_projection(w, projection, s, rings) for w, (projection, s) in enumerate(zip(projections, synapses)))
@@ -120,6 +124,8 @@ class Program:
             if f"events{origin[1]}" not in self.shared:
                 self.shared[f"events{origin[1]}"], self.shared[f"offsets{origin[1]}"] = by_trial(self.run.spikes[projection.source])
         gated = projection.receptor in network.population(projection.target).neuron.gated
+        if projection.rule:
+            return self._add_plastic(w, projection, projection.rule, origin, list(rings[projection.target]).index(projection.receptor) if gated else -1)
         ring = list(rings[projection.target]).index(projection.receptor) if gated or s.delay.any() else -1
         equal = len(s.delay) == 0 or bool((s.delay == s.delay[0]).all())
         kind = "delayed" if not equal else "dense" if s.full else "sparse"
@@ -131,6 +137,19 @@ class Program:
         }
         target = populations.index(projection.target)
         return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, kind)
+
+    def _add_plastic(self, w: int, projection: Projection, rule: PlasticityRule, origin: tuple[str, int], ring: int) -> Wire:
+        run, populations = self.run, self.run.network.populations
+        self.plastic[w] = synapses = PlasticSynapses(projection, rule, run.dt_ms, run.trials, self.dtype)
+        self.shared |= {f"{name}{w}": value for name, value in synapses.fixed.items()}
+        normalisation, recorded = projection.normalisation, bool(run.record.get(projection.name))
+        if regular := bool(normalisation and normalisation.every_ms):
+            self.shared |= {f"total{w}": normalisation.total, f"every{w}": max(int(base.delay_steps(normalisation.every_ms, run.dt_ms)), 1)}
+        if recorded:
+            self.shared[f"weight_trace{w}"] = np.empty((run.steps, *synapses.fixed["weight"].shape), self.dtype)
+        target = [p.name for p in populations].index(projection.target)
+        state = populations[target].neuron.states.index(projection.receptor)
+        return Wire(origin, target, state, ring, "plastic", rule, regular, recorded)
 
     def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
         """Run all trials, in blocks, one block per thread."""
@@ -163,7 +182,7 @@ class Program:
         budget, steps = 256, self.run.steps
         while cursor[0] < block.last and not stop.is_set():
             started = time.perf_counter()
-            driver(cursor, block.last, steps, budget, fill, *arguments)
+            driver(cursor, block.last, steps, budget, fill, 0, *arguments)
             for p, count in enumerate(fill):
                 block.ids[p].append(own[f"ids{p}"][:count].copy())
             fill[:] = 0
@@ -179,6 +198,8 @@ class Program:
             fired = np.zeros((size + 7) // 8 * 8, np.uint8)
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": np.zeros(size, np.int32)}
             own[f"ids{p}"] = np.empty(max(LIST_SIZE, size), np.uint32)
+        for w, synapses in self.plastic.items():
+            own |= {f"{name}{w}": array for name, array in synapses.moving().items()}
         return own
 
     def recording(self) -> Recording:
@@ -193,4 +214,10 @@ class Program:
             spikes[population.name] = Spikes(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
             if kept := run.record.get(population.name, ()):
                 states[population.name] = dict(zip(kept, self.shared[f"trace{p}"], strict=True))
-        return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed)
+        weights = {}
+        for w, synapses in self.plastic.items():
+            name = run.network.projections[w].name
+            weights[name] = synapses.in_order(self.shared[f"weight{w}"])
+            if run.record.get(name):
+                states[name] = {"w": synapses.in_order(self.shared[f"weight_trace{w}"])}
+        return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed, weights)

@@ -21,18 +21,22 @@ from pathlib import Path
 from spiketwin.models.discretisation import derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import scalar_functions
+from spiketwin.models.engines.compiled.plastic import ARRAYS, rule_arguments, rule_source
+from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import UNITS
 
 HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
 
 import math
+import numpy as np
 from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh, sqrt, tan, tanh
 
 from numba import njit
 
 from spiketwin.models.engines.compiled.kernels import (
-    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record,
+    collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, power, receive,
+    receive_gated, record, record_weights, warm,
 )
 
 arctan, minimum, maximum = atan, min, max
@@ -40,10 +44,10 @@ arctan, minimum, maximum = atan, min, max
 DRIVER = '''
 
 @njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-def run(cursor, last, steps, budget, fill, {arguments}):
+def run(cursor, last, steps, budget, fill, origin, {arguments}):
     """Advance from cursor = (trial, step) by at most `budget` steps, or until trial `last` or a full list of spikes.
 
-    fill: how many spikes each population's list holds.
+    fill: how many spikes each population's list holds. origin: steps that the trial had behind it when this run began.
     """
 '''
 
@@ -90,13 +94,17 @@ class Cell:
 class Wire:
     """What the code of a projection depends on. source: ('population' or 'spikes', index); state: index of
     the receptor; ring: its index among the target's rings, -1 to add to the state at once.
-    kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ."""
+    kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ, 'plastic' where weights follow `rule`;
+    normalised: at regular times; recorded: the weights of every step are kept."""
 
     source: tuple[str, int]
     target: int
     state: int
     ring: int
     kind: str
+    rule: PlasticityRule | None = None
+    normalised: bool = False
+    recorded: bool = False
 
 
 def texts(spec: NeuronSpec) -> tuple[str, ...]:
@@ -124,18 +132,25 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     # populations of one kind share their functions
     names = [functions.setdefault(_advance(c) + _integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
+    learning: dict[str, str] = {}  # rules that differ in parameters alone share their functions, too
+    rules = [learning.setdefault(rule_source(w.rule), f"{w.rule.name}_{len(learning)}") if w.rule else "" for w in wires]
+    bodies += [body.replace("@NAME", name) for body, name in learning.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     version = hashlib.sha256(Path(__file__).with_name("kernels.py").read_bytes()).hexdigest()[:16]
-    return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
+    return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names, rules)
 
 
 def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
-    """Names of run()'s arguments after cursor, last, steps, budget and fill."""
+    """Names of run()'s arguments after cursor, last, steps, budget, fill and origin."""
     names = []
     for p, cell in enumerate(cells):
         names += [f"{array}{p}" for array in cell.arrays]
         names += [f"ring{p}_{r}" for r in range(len(cell.rings))]
     for w, wire in enumerate(wires):
+        if wire.rule:
+            names += [f"{array}{w}" for array in ARRAYS]
+            names += [f"total{w}", f"every{w}"] * wire.normalised + [f"weight_trace{w}"] * wire.recorded
+            continue
         names += [f"weight{w}"] if wire.kind == "dense" else [f"start{w}", f"post{w}", f"weight{w}"]
         names += [f"delay{w}"] if wire.ring >= 0 else []
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
@@ -170,10 +185,10 @@ RESET = ("states", "scalars", "vectors", "signals")
 
 
 def _integrate(cell: Cell) -> str:
-    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t."""
+    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _now, the run's step _t."""
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
-    arguments = ", ".join(["_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
+    arguments = ", ".join(["_now", "_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
     lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):"]
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
@@ -183,7 +198,7 @@ def _integrate(cell: Cell) -> str:
     lines += [f"        {name} = _all_{name}[_n]" for name in per_neuron]
     match spec.refractory_kind:
         case "time":
-            lines += ["        active = _hold[_n] <= _t"]
+            lines += ["        active = _hold[_n] <= _now"]
         case "condition":
             lines += [f"        active = _hold[_n] == 0 or not ({condition})", "        _hold[_n] = 0 if active else 1"]
     lines += [f"        ({', '.join(spec.states)},) = advance_@NAME({', '.join(step.arguments)})"]
@@ -222,7 +237,7 @@ def _loads(cell: Cell, scalars: Iterable[str], vectors: Iterable[str], signals: 
 # -- the loop over steps and trials ----------------------------------------------------------------
 
 
-def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) -> str:
+def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], rules: list[str]) -> str:
     cell_of = list(enumerate(cells))
     spiking = [(p, cell) for p, cell in cell_of if cell.spec.threshold]
     out = ["b, t = cursor[0], cursor[1]"]
@@ -233,17 +248,30 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) 
         step += [f"if m{p} + states{p}.shape[2] > ids{p}.size:", "    break"]
     begin = [f"hold{p}[:] = 0" for p, cell in cell_of if "hold" in cell.arrays]
     begin += [f"ring{p}_{r}[:] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
-    step += ["if t == 0:", *_indented(begin or ["pass"])]
+    plastic = [(w, wire) for w, wire in enumerate(wires) if wire.rule]
+    begin += [f"forget({rule_arguments('forget', w)})" for w, _ in plastic]
+    step += ["now = origin + t", "if now == 0:", *_indented(begin or ["pass"])]
+    for w, wire in plastic:
+        step += [f"fade({rule_arguments('fade', w)})"]
+        if wire.normalised:
+            step += [f"if now % every{w} == 0:", f"    normalise(total{w}, {rule_arguments('normalise', w)}, b)"]
+        step += [f"record_weights(t, b, weight{w}, weight_trace{w})"] * wire.recorded
     step += [f"record(t, b, states{p}, which{p}, trace{p})" for p, _ in cell_of]
-    step += [f"integrate_{names[p]}(t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
+    step += [f"integrate_{names[p]}(now, t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
     for p, cell in spiking:
         step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, ids{p}, m{p})", f"counts{p}[b, t] = m{p} - k{p}"]
         match cell.spec.refractory_kind:
             case "time":
-                step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, t)"]
+                step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, now)"]
             case "condition":
                 step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
-    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold]
+    for w, wire in enumerate(wires):
+        if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold:
+            step += _arrival(w, wire, cells, rules[w]) if wire.rule else [_delivery(w, wire)]
+    for w, wire in plastic:
+        if wire.rule and wire.rule.statements["post"]:
+            ids = f"ids{wire.target}, k{wire.target}, m{wire.target}"
+            step += [f"learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})"]
     step += [_reception(p, r, cell) for p, cell in cell_of for r in range(len(cell.rings))]
     for p, cell in spiking:
         if cell.spec.reset_statements:
@@ -260,15 +288,35 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _delivery(w: int, wire: Wire) -> str:
+def _fired(wire: Wire) -> str:
+    """The spikes of this step that a projection sends: a list, first and last."""
     kind, index = wire.source
-    ids = f"ids{index}, k{index}, m{index}"
     if kind == "spikes":
-        ids = f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+        return f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+    return f"ids{index}, k{index}, m{index}"
+
+
+def _arrival(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
+    """Lines for a plastic projection: its spikes set out, and those that arrive act and change weights."""
+    ring = f"ring{wire.target}_{wire.ring}"
+    target = f"{ring}[now % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
+    return [
+        f"emit_{rule}(now, {_fired(wire)}, {rule_arguments('emit', w)})",
+        f"arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), target, *_post_states(wire, cells)])})",
+    ]
+
+
+def _post_states(wire: Wire, cells: tuple[Cell, ...]) -> list[str]:
+    states = cells[wire.target].spec.states
+    return [f"states{wire.target}[b, {states.index(state)}]" for state in (wire.rule.post_states if wire.rule else ())]
+
+
+def _delivery(w: int, wire: Wire) -> str:
+    ids = _fired(wire)
     ring = f"ring{wire.target}_{wire.ring}"
     if wire.kind == "delayed":
-        return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, t)"
-    target = f"{ring}[(t + delay{w}) % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
+        return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, now)"
+    target = f"{ring}[(now + delay{w}) % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
     if wire.kind == "dense":
         return f"deliver_dense({ids}, weight{w}, {target})"
     return f"deliver({ids}, start{w}, post{w}, weight{w}, {target})"
@@ -278,5 +326,5 @@ def _reception(p: int, r: int, cell: Cell) -> str:
     receptor, spec = cell.rings[r], cell.spec
     state = f"states{p}[b, {spec.states.index(receptor)}]"
     if receptor in spec.gated:
-        return f"receive_gated(ring{p}_{r}, t, {state}, hold{p}, {'t' if spec.refractory_kind == 'time' else '0'})"
-    return f"receive(ring{p}_{r}, t, {state})"
+        return f"receive_gated(ring{p}_{r}, now, {state}, hold{p}, {'now' if spec.refractory_kind == 'time' else '0'})"
+    return f"receive(ring{p}_{r}, now, {state})"
