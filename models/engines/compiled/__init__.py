@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from spiketwin.models.engines.base import Inputs, prepare, require_supported, scheme_reasons
@@ -20,6 +22,9 @@ from spiketwin.models.engines.compiled.program import Program
 from spiketwin.models.engines.compiled.source import names_in
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Record, Recording
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.compiled.session import Session
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,16 @@ class CompiledEngine:
         asked = os.environ.get("OMP_NUM_THREADS", "")
         program.execute(self.threads or (int(asked) if asked.isdigit() else 0) or os.cpu_count() or 1, progress)
         return program.recording()
+
+    def start(self, network: Network, *, dt_ms: float, scheme: str = "exact", seed: int = 0) -> Session:
+        """A session: one network that is run again and again and keeps its states, weights and traces.
+
+        Raises ValueError for bad input or when unsupported() is not empty.
+        """
+        from spiketwin.models.engines.compiled.session import Session
+
+        require_supported(self, network, scheme)
+        return Session(network, dt_ms=dt_ms, scheme=scheme, seed=seed, dtype=np.dtype(self.dtype))
 
 
 ENGINE = CompiledEngine()

@@ -173,3 +173,9 @@ def record_weights(t, b, weight, trace):
     """Keep the weights of trial b at the start of step t in trace [T, B, S]."""
     for s in range(weight.shape[1]):
         trace[t, b, s] = weight[b, s]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def normalise_now(total, in_start, in_synapse, weight, dirty):
+    """normalise() for Python, of the one trial of a session."""
+    normalise(total, in_start, in_synapse, weight, dirty, 0)

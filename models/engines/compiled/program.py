@@ -176,7 +176,7 @@ class Program:
         self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]]) for p in range(len(self.cells))]
 
     def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None]) -> None:
-        own = self._workspace()
+        own = self.workspace()
         arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
         cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
         budget, steps = 256, self.run.steps
@@ -191,7 +191,7 @@ class Program:
                 budget *= 4
             report()
 
-    def _workspace(self) -> dict[str, np.ndarray]:
+    def workspace(self) -> dict[str, np.ndarray]:
         """Arrays that one thread uses for one trial after the other."""
         own = {name: np.zeros(shape, self.dtype) for name, shape in self.slots.items()}
         for p, size in enumerate(self.sizes):
