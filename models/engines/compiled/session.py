@@ -80,8 +80,8 @@ class Session:
             arrays[f"counts{p}"] = np.zeros((1, steps), np.int32)
             arrays[f"which{p}"] = np.array([population.neuron.states.index(state) for state in kept], np.int64)
             arrays[f"trace{p}"] = np.empty((len(kept), steps, 1, population.size), self._program.dtype)
-            for name, needed in (("noise", population.neuron.is_noisy), ("uniform", population.neuron.has_random_threshold)):
-                if needed:
+            for name in ("noise", "uniform"):
+                if f"{name}{p}" in self._names:
                     rng = np.random.default_rng([self.seed, 2, p, self._runs])
                     drawn = (rng.standard_normal if name == "noise" else rng.random)((steps, 1, population.size))
                     arrays[f"{name}{p}"] = drawn.astype(self._program.dtype)

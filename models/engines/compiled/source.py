@@ -21,11 +21,13 @@ from pathlib import Path
 from spiketwin.models.discretisation import derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import scalar_functions
+from spiketwin.models.discretisation.printing import code
 from spiketwin.models.engines.compiled.plastic import ARRAYS, rule_arguments, rule_source
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import UNITS
 
+CALM_EVERY = 16  # steps; in so many a state that halves at each falls from what calm() lets pass to the smallest normal number
 HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
 
 import math
@@ -35,7 +37,7 @@ from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh
 from numba import njit
 
 from spiketwin.models.engines.compiled.kernels import (
-    collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, power, receive,
+    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, power, receive,
     receive_gated, record, record_weights, warm,
 )
 
@@ -130,7 +132,7 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     """The module that runs networks of this structure; its `run` takes what driver_arguments() lists."""
     functions: dict[str, str] = {}
     # populations of one kind share their functions
-    names = [functions.setdefault(_advance(c) + _integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
+    names = [functions.setdefault(_integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
     learning: dict[str, str] = {}  # rules that differ in parameters alone share their functions, too
     rules = [learning.setdefault(rule_source(w.rule), f"{w.rule.name}_{len(learning)}") if w.rule else "" for w in wires]
@@ -172,10 +174,6 @@ def _helpers(bodies: Iterable[str], cells: Iterable[Cell]) -> str:
     return "".join(out)
 
 
-def _advance(cell: Cell) -> str:
-    return "\n\n@kernel\n" + derive(cell.spec, cell.scheme).source("numba").replace("def advance(", "def advance_@NAME(")
-
-
 def _arguments(cell: Cell, wanted: Iterable[str]) -> list[str]:
     return [a for a in cell.arrays if a in wanted]
 
@@ -201,11 +199,11 @@ def _integrate(cell: Cell) -> str:
             lines += ["        active = _hold[_n] <= _now"]
         case "condition":
             lines += [f"        active = _hold[_n] == 0 or not ({condition})", "        _hold[_n] = 0 if active else 1"]
-    lines += [f"        ({', '.join(spec.states)},) = advance_@NAME({', '.join(step.arguments)})"]
-    lines += [f"        _all_{s}[_n] = {s}" for s in spec.states]
+    lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]
+    lines += [f"        _all_{s}[_n] = {s} = {s}_new" for s in spec.states]
     if spec.threshold:
         spike = f"({threshold}) {'>' if margin(spec)[1] else '>='} 0"
-        lines += [f"        _fired[_n] = {'active and ' if spec.refractory else ''}{spike}"]
+        lines += [f"        _fired[_n] = {f'active & ({spike})' if spec.refractory else spike}"]
     return "\n".join(lines) + "\n"
 
 
@@ -256,6 +254,7 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
         if wire.normalised:
             step += [f"if now % every{w} == 0:", f"    normalise(total{w}, {rule_arguments('normalise', w)}, b)"]
         step += [f"record_weights(t, b, weight{w}, weight_trace{w})"] * wire.recorded
+    step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b])" for p, _ in cell_of)]
     step += [f"record(t, b, states{p}, which{p}, trace{p})" for p, _ in cell_of]
     step += [f"integrate_{names[p]}(now, t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
     for p, cell in spiking:
