@@ -13,6 +13,8 @@ from numba import njit
 
 # Only the driver is called from Python; without wrappers the others compile in half the time.
 WITHOUT_WRAPPERS = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+NEVER = -(1 << 40)  # the step of a spike that has not happened
+OUTSIDE = 2  # in `warm`: of a neuron with weights beyond the rule's bounds
 kernel = njit(**WITHOUT_WRAPPERS)  # for functions written per model, which are cached with the driver
 shared = njit(cache=True, **WITHOUT_WRAPPERS)
 
@@ -108,7 +110,7 @@ def record(t, b, states, which, trace):
             trace[r, t, b, n] = states[b, which[r], n]
 
 
-# Plastic projections. Shapes and names as in plastic.py.
+# Plastic projections. Names and shapes as in plastic.py.
 
 
 @shared
@@ -120,62 +122,142 @@ def power(powers, rates, k, steps):
 
 
 @shared
-def warm(n, hot, hot_n, is_hot):
-    """The traces of neuron n are stepped from now on."""
-    if not is_hot[n]:
-        is_hot[n] = 1
-        hot[hot_n[0]] = n
-        hot_n[0] += 1
+def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_start, in_pre, in_delay, full, hot, hot_n, due, due_n):
+    """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
+    weights, arriving = weight[b], flight.reshape(flight.size)
+    slots, size = flight.shape
+    shift, end = np.uint64((now % slots) * size), np.uint64(flight.size)
+    for k in range(first, last):
+        i = ids[k]
+        for s in range(start[i], start[i + np.uint64(1)]):
+            place = shift + offset[s]
+            place = place - end if place >= end else place
+            arriving[place] += weights[s] * scale
+        for a in range(hot_n[0]):
+            n = hot[a]
+            q = in_start[n] + np.int64(i) if full else find(in_pre, in_start[n], in_start[n + 1], i)
+            if q >= 0:
+                enlist(q, now + in_delay[q], due, due_n)
 
 
 @shared
-def fade(traces, decay, hot, hot_n, is_hot):
-    """Postsynaptic traces decay by one step. Below 1e-20 they count as zero: they would move no weight any more."""
+def find(values, first, last, value):
+    """Where the sorted values[first:last] hold `value`; -1 if nowhere."""
+    end = last
+    while first < last:
+        middle = (first + last) // 2
+        if values[middle] < value:
+            first = middle + 1
+        else:
+            last = middle
+    return first if first < end and values[first] == value else -1
+
+
+@shared
+def enlist(q, step, due, due_n):
+    """Synapse q learns at `step`, when a spike arrives there."""
+    slot = step % due_n.size
+    due[slot, due_n[slot]] = q
+    due_n[slot] += 1
+
+
+@shared
+def mend(change, i, n, delay, arrived, steps, head, flight):
+    """A synapse of neuron i has changed: so do its spikes on their way, those fired after step `arrived`."""
+    h = head[i]
+    while steps[i, h] > arrived:
+        flight[(steps[i, h] + delay) % flight.shape[0], n] += change
+        h = h - 1 if h > 0 else steps.shape[1] - 1
+
+
+@shared
+def warm_up(now, n, in_start, in_pre, in_delay, steps, head, due, due_n, hot, hot_n, warm, cooled):
+    """Synapses of neuron n learn from now on when spikes arrive, also those that are on their way after step `now`."""
+    if warm[n]:
+        return
+    warm[n] = 1
+    hot[hot_n[0]] = n
+    hot_n[0] += 1
+    for q in range(in_start[n], in_start[n + 1]):
+        i = in_pre[q]
+        h = head[i]
+        # what was fired while the neuron was warm before is listed already
+        while steps[i, h] > max(now - in_delay[q], cooled[n]):
+            enlist(q, steps[i, h] + in_delay[q], due, due_n)
+            h = h - 1 if h > 0 else steps.shape[1] - 1
+
+
+@shared
+def fade(now, traces, decay, hot, hot_n, warm, cooled, always):
+    """Step `now` begins: traces decay. Below 1e-20 they count as zero, as they would move no weight any more."""
     kept = 0
     for a in range(hot_n[0]):
-        n, alive = hot[a], 0
+        n = hot[a]
+        alive = always or warm[n] == OUTSIDE
         for k in range(decay.size):
             x = traces[k, n] * decay[k]
             if abs(x) < 1e-20:
                 x *= 0
             else:
-                alive = 1
+                alive = True
             traces[k, n] = x
         if alive:
             hot[kept] = n
             kept += 1
         else:
-            is_hot[n] = 0
+            warm[n] = 0
+            cooled[n] = now - 1
     hot_n[0] = kept
 
 
 @shared
-def forget(recent_n, steps, values, head, traces, hot_n, is_hot, dirty):
+def forget(always, flight, due, due_n, steps, values, head, traces, hot, hot_n, warm, cooled, dirty):
     """No spike has happened yet."""
-    recent_n[:] = 0
-    steps[:] = -(1 << 40)
+    flight[:] = 0
+    due_n[:] = 0
+    steps[:] = NEVER
     values[:] = 0
     head[:] = 0
     traces[:] = 0
-    hot_n[:] = 0
-    is_hot[:] = 0
+    cooled[:] = NEVER
     dirty[:] = 1
+    hot_n[0] = warm.size if always else 0
+    for n in range(warm.size):
+        hot[n] = n
+        warm[n] = always
 
 
 @shared
-def normalise(total, in_start, in_synapse, weight, dirty, b):
-    """Scale the incoming weights of every neuron for which they changed, so that they sum to total."""
+def normalise(
+    now, total, b, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, steps, head, flight, due, due_n, hot, hot_n, warm, cooled, dirty
+):  # fmt: skip
+    """Before step `now`: scale the incoming weights of every neuron for which they changed, so that they sum to total.
+
+    A weight that this takes beyond the rule's bounds is clipped by the rule when the next spike arrives, so its neuron stays warm.
+    """
     weights = weight[b]
     for n in range(dirty.size):
-        if dirty[n]:
-            dirty[n] = 0
-            have = 0.0
-            for q in range(in_start[n], in_start[n + 1]):
-                have += weights[in_synapse[q]]
-            if have > 0:
-                factor = total / have
-                for q in range(in_start[n], in_start[n + 1]):
-                    weights[in_synapse[q]] *= factor
+        if not dirty[n]:
+            continue
+        dirty[n] = 0
+        have = 0.0
+        for q in range(in_start[n], in_start[n + 1]):
+            have += weights[in_synapse[q]]
+        if not have > 0:
+            continue
+        factor, inside = total / have, True
+        for q in range(in_start[n], in_start[n + 1]):
+            old = weights[in_synapse[q]]
+            new = weights.dtype.type(old * factor)
+            weights[in_synapse[q]] = new
+            inside = inside and limits[0] <= new <= limits[1]
+            mend((new - old) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], steps, head, flight)
+        if inside:
+            warm[n] = min(warm[n], 1)
+        else:
+            warm_up(now - 1, n, in_start, in_pre, in_delay, steps, head, due, due_n, hot, hot_n, warm, cooled)
+            warm[n] = OUTSIDE
+            dirty[n] = 1
 
 
 @shared
@@ -186,6 +268,18 @@ def record_weights(t, b, weight, trace):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def normalise_now(total, in_start, in_synapse, weight, dirty):
+def normalise_now(now, total, *arrays):
     """normalise() for Python, of the one trial of a session."""
-    normalise(total, in_start, in_synapse, weight, dirty, 0)
+    normalise(now, total, 0, *arrays)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def replace_weights(now, values, weight, scale, in_start, in_synapse, in_pre, in_delay, steps, head, flight, dirty):
+    """Before step `now` of a session: other weights, also for the spikes on their way."""
+    weights = weight[0]
+    dirty[:] = 1
+    for n in range(dirty.size):
+        for q in range(in_start[n], in_start[n + 1]):
+            s = in_synapse[q]
+            mend((values[s] - weights[s]) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], steps, head, flight)
+            weights[s] = values[s]

@@ -72,7 +72,9 @@ class Program:
         synapses = [Synapses(projection, run.dt_ms) for projection in projections]
         rings: dict[str, dict[str, int]] = {name: {} for name in order}  # receptor -> slots
         for projection, s in zip(projections, synapses, strict=True):
-            furthest = 0 if projection.rule else int(s.delay.max(initial=0))  # where weights change, spikes wait, not weights
+            furthest = int(s.delay.max(initial=0))
+            if projection.rule:  # has a ring of its own
+                continue
             if furthest > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
                 slots = rings[projection.target]
                 slots[projection.receptor] = max(slots.get(projection.receptor, 1), furthest + 1)
@@ -125,7 +127,7 @@ class Program:
                 self.shared[f"events{origin[1]}"], self.shared[f"offsets{origin[1]}"] = by_trial(self.run.spikes[projection.source])
         gated = projection.receptor in network.population(projection.target).neuron.gated
         if projection.rule:
-            return self._add_plastic(w, projection, projection.rule, origin, list(rings[projection.target]).index(projection.receptor) if gated else -1)
+            return self._add_plastic(w, projection, projection.rule, origin)
         ring = list(rings[projection.target]).index(projection.receptor) if gated or s.delay.any() else -1
         equal = len(s.delay) == 0 or bool((s.delay == s.delay[0]).all())
         kind = "delayed" if not equal else "dense" if s.full else "sparse"
@@ -138,7 +140,7 @@ class Program:
         target = populations.index(projection.target)
         return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, kind)
 
-    def _add_plastic(self, w: int, projection: Projection, rule: PlasticityRule, origin: tuple[str, int], ring: int) -> Wire:
+    def _add_plastic(self, w: int, projection: Projection, rule: PlasticityRule, origin: tuple[str, int]) -> Wire:
         run, populations = self.run, self.run.network.populations
         self.plastic[w] = synapses = PlasticSynapses(projection, rule, run.dt_ms, run.trials, self.dtype)
         self.shared |= {f"{name}{w}": value for name, value in synapses.fixed.items()}
@@ -149,7 +151,7 @@ class Program:
             self.shared[f"weight_trace{w}"] = np.empty((run.steps, *synapses.fixed["weight"].shape), self.dtype)
         target = [p.name for p in populations].index(projection.target)
         state = populations[target].neuron.states.index(projection.receptor)
-        return Wire(origin, target, state, ring, "plastic", rule, regular, recorded)
+        return Wire(origin, target, state, -1, "plastic", rule, regular, recorded)
 
     def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
         """Run all trials, in blocks, one block per thread."""
@@ -215,9 +217,9 @@ class Program:
             if kept := run.record.get(population.name, ()):
                 states[population.name] = dict(zip(kept, self.shared[f"trace{p}"], strict=True))
         weights = {}
-        for w, synapses in self.plastic.items():
+        for w in self.plastic:
             name = run.network.projections[w].name
-            weights[name] = synapses.in_order(self.shared[f"weight{w}"])
+            weights[name] = self.shared[f"weight{w}"]
             if run.record.get(name):
-                states[name] = {"w": synapses.in_order(self.shared[f"weight_trace{w}"])}
+                states[name] = {"w": self.shared[f"weight_trace{w}"]}
         return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed, weights)

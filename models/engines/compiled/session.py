@@ -12,7 +12,8 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.kernels import normalise_now
+from spiketwin.models.engines.compiled.kernels import normalise_now, replace_weights
+from spiketwin.models.engines.compiled.plastic import MOVING, TAKES
 from spiketwin.models.engines.compiled.poisson import poisson_events
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, by_trial
 from spiketwin.models.engines.compiled.source import driver_arguments, source
@@ -105,13 +106,12 @@ class Session:
         for w in self._program.plastic:
             projection = self.network.projections[w]
             if projection.normalisation and name in ("", projection.name):
-                get = self._arguments_of(w)
-                normalise_now(projection.normalisation.total, *(get[n] for n in ("in_start", "in_synapse", "weight", "dirty")))
+                normalise_now(self._step, projection.normalisation.total, *self._arrays(w, TAKES["normalise"]))
 
     def weights(self, name: str):
         """The weights of a plastic projection now, [N_post, N_pre] dense or sparse as declared, in its unit; a copy."""
         w, projection = self._projection(name)
-        return projection.matrix(self._program.plastic[w].in_order(self._arguments_of(w)["weight"])[0])
+        return projection.matrix(self._program.shared[f"weight{w}"][0].copy())
 
     def set_weights(self, name: str, weights) -> None:
         """Replace the weights of a plastic projection; of the declared form and synapses, within its rule's bounds."""
@@ -122,9 +122,7 @@ class Session:
         (pre, post, *_), (pre_new, post_new, *_) = projection.synapses(), given.synapses()
         if given.shape != projection.shape or not (np.array_equal(pre, pre_new) and np.array_equal(post, post_new)):
             raise ValueError(f"the weights given for '{name}' have other synapses than the projection; keep its shape and sparsity")
-        get = self._arguments_of(w)
-        get["weight"][0] = given.synapse_values()[self._program.plastic[w].order]
-        get["dirty"][:] = 1
+        replace_weights(self._step, given.synapse_values().astype(self._program.dtype), *self._arrays(w, TAKES["replace"]))
 
     def state(self, population: str, name: str) -> np.ndarray:
         """A state of a population now [size], in SI; a view: writing to it sets the state."""
@@ -165,9 +163,8 @@ class Session:
             raise ValueError(unknown(name, "plastic projection", "session", known))
         return known[name], self.network.projections[known[name]]
 
-    def _arguments_of(self, w: int) -> dict[str, np.ndarray]:
-        arrays = {**self._program.shared, **self._own}
-        return {n: arrays[f"{n}{w}"] for n in ("in_start", "in_synapse", "weight", "dirty")}
+    def _arrays(self, w: int, names: tuple[str, ...]) -> list:
+        return [self._own[f"{n}{w}"] if n in MOVING else self._program.shared[f"{n}{w}"] for n in names]
 
     def _moving(self) -> dict[str, np.ndarray]:
         """Every array that a step changes and a later one reads."""

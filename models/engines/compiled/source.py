@@ -37,8 +37,8 @@ from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh
 from numba import njit
 
 from spiketwin.models.engines.compiled.kernels import (
-    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, power, receive,
-    receive_gated, record, record_weights, warm,
+    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, mend, normalise, power, receive,
+    receive_gated, record, record_weights, send, warm_up,
 )
 
 arctan, minimum, maximum = atan, min, max
@@ -250,9 +250,9 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     begin += [f"forget({rule_arguments('forget', w)})" for w, _ in plastic]
     step += ["now = origin + t", "if now == 0:", *_indented(begin or ["pass"])]
     for w, wire in plastic:
-        step += [f"fade({rule_arguments('fade', w)})"]
+        step += [f"fade(now, {rule_arguments('fade', w)})"]
         if wire.normalised:
-            step += [f"if now % every{w} == 0:", f"    normalise(total{w}, {rule_arguments('normalise', w)}, b)"]
+            step += [f"if now % every{w} == 0:", f"    normalise(now, total{w}, b, {rule_arguments('normalise', w)})"]
         step += [f"record_weights(t, b, weight{w}, weight_trace{w})"] * wire.recorded
     step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b])" for p, _ in cell_of)]
     step += [f"record(t, b, states{p}, which{p}, trace{p})" for p, _ in cell_of]
@@ -266,12 +266,12 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
                 step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
     for w, wire in enumerate(wires):
         if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold:
-            step += _arrival(w, wire, cells, rules[w]) if wire.rule else [_delivery(w, wire)]
+            step += _plastic_delivery(w, wire, cells, rules[w]) if wire.rule else [_delivery(w, wire)]
     for w, wire in plastic:
-        if wire.rule and wire.rule.statements["post"]:
+        if cells[wire.target].spec.threshold:
             ids = f"ids{wire.target}, k{wire.target}, m{wire.target}"
             step += [f"learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})"]
-    step += [_reception(p, r, cell) for p, cell in cell_of for r in range(len(cell.rings))]
+    step += [_reception(p, cell, receptor, f"ring{p}_{r}") for p, cell in cell_of for r, receptor in enumerate(cell.rings)]
     for p, cell in spiking:
         if cell.spec.reset_statements:
             arguments = ", ".join(f"{a}{p}" for a in _arguments(cell, RESET))
@@ -295,13 +295,13 @@ def _fired(wire: Wire) -> str:
     return f"ids{index}, k{index}, m{index}"
 
 
-def _arrival(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
-    """Lines for a plastic projection: its spikes set out, and those that arrive act and change weights."""
-    ring = f"ring{wire.target}_{wire.ring}"
-    target = f"{ring}[now % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
+def _plastic_delivery(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
+    """Lines for a projection that learns: its spikes set out; those that arrive act, then their synapses learn."""
     return [
         f"emit_{rule}(now, {_fired(wire)}, {rule_arguments('emit', w)})",
-        f"arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), target, *_post_states(wire, cells)])})",
+        f"send(now, b, {_fired(wire)}, {rule_arguments('send', w)})",
+        _reception(wire.target, cells[wire.target], cells[wire.target].spec.states[wire.state], f"flight{w}"),
+        f"arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), *_post_states(wire, cells)])})",
     ]
 
 
@@ -321,9 +321,9 @@ def _delivery(w: int, wire: Wire) -> str:
     return f"deliver({ids}, start{w}, post{w}, weight{w}, {target})"
 
 
-def _reception(p: int, r: int, cell: Cell) -> str:
-    receptor, spec = cell.rings[r], cell.spec
+def _reception(p: int, cell: Cell, receptor: str, ring: str) -> str:
+    spec = cell.spec
     state = f"states{p}[b, {spec.states.index(receptor)}]"
     if receptor in spec.gated:
-        return f"receive_gated(ring{p}_{r}, now, {state}, hold{p}, {'now' if spec.refractory_kind == 'time' else '0'})"
-    return f"receive(ring{p}_{r}, now, {state})"
+        return f"receive_gated({ring}, now, {state}, hold{p}, {'now' if spec.refractory_kind == 'time' else '0'})"
+    return f"receive({ring}, now, {state})"
