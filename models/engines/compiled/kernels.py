@@ -122,7 +122,18 @@ def power(powers, rates, k, steps):
 
 
 @shared
-def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_start, in_pre, in_delay, full, hot, hot_n, due, due_n):
+def trace_at(step, last, i, k, newest, latest, steps, values, head, powers, rates):
+    """The presynaptic trace k of neuron i at `step`, as its spikes up to step `last` have left it."""
+    if newest[i] <= last:
+        return latest[i, k] * power(powers, rates, k, step - newest[i])
+    h = head[i]
+    while steps[i, h] > last:
+        h = h - 1 if h > 0 else steps.shape[1] - 1
+    return values[i, h, k] * power(powers, rates, k, step - steps[i, h])
+
+
+@shared
+def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_start, in_pre, in_delay, full, warm_list, warm_n, due, due_n):
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
     weights, arriving = weight[b], flight.reshape(flight.size)
     slots, size = flight.shape
@@ -133,8 +144,8 @@ def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_star
             place = shift + offset[s]
             place = place - end if place >= end else place
             arriving[place] += weights[s] * scale
-        for a in range(hot_n[0]):
-            n = hot[a]
+        for a in range(warm_n[0]):
+            n = warm_list[a]
             q = in_start[n] + np.int64(i) if full else find(in_pre, in_start[n], in_start[n + 1], i)
             if q >= 0:
                 enlist(q, now + in_delay[q], due, due_n)
@@ -162,8 +173,10 @@ def enlist(q, step, due, due_n):
 
 
 @shared
-def mend(change, i, n, delay, arrived, steps, head, flight):
+def mend(change, i, n, delay, arrived, newest, steps, head, flight):
     """A synapse of neuron i has changed: so do its spikes on their way, those fired after step `arrived`."""
+    if newest[i] <= arrived:
+        return
     h = head[i]
     while steps[i, h] > arrived:
         flight[(steps[i, h] + delay) % flight.shape[0], n] += change
@@ -171,65 +184,88 @@ def mend(change, i, n, delay, arrived, steps, head, flight):
 
 
 @shared
-def warm_up(now, n, in_start, in_pre, in_delay, steps, head, due, due_n, hot, hot_n, warm, cooled):
+def warm_up(
+    now, n, in_start, in_pre, in_delay, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
+):  # fmt: skip
     """Synapses of neuron n learn from now on when spikes arrive, also those that are on their way after step `now`."""
+    if not is_hot[n]:
+        is_hot[n] = 1
+        hot[hot_n[0]] = n
+        hot_n[0] += 1
     if warm[n]:
         return
     warm[n] = 1
-    hot[hot_n[0]] = n
-    hot_n[0] += 1
+    warm_list[warm_n[0]] = n
+    warm_n[0] += 1
     for q in range(in_start[n], in_start[n + 1]):
         i = in_pre[q]
+        since = max(now - in_delay[q], cooled[n])  # what was fired while the neuron was warm before is listed already
+        if newest[i] <= since:
+            continue
         h = head[i]
-        # what was fired while the neuron was warm before is listed already
-        while steps[i, h] > max(now - in_delay[q], cooled[n]):
+        while steps[i, h] > since:
             enlist(q, steps[i, h] + in_delay[q], due, due_n)
             h = h - 1 if h > 0 else steps.shape[1] - 1
 
 
 @shared
-def fade(now, traces, decay, hot, hot_n, warm, cooled, always):
-    """Step `now` begins: traces decay. Below 1e-20 they count as zero, as they would move no weight any more."""
-    kept = 0
+def fade(now, traces, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, always):
+    """Step `now` begins: traces decay. Below 1e-18 they count as zero, as they would move no weight any more.
+
+    A neuron is warm, so that arriving spikes make its synapses learn, while a trace that on_pre reads is not zero.
+    """
+    kept = warmer = 0
     for a in range(hot_n[0]):
         n = hot[a]
-        alive = always or warm[n] == OUTSIDE
+        alive, matters = False, always or warm[n] == OUTSIDE
         for k in range(decay.size):
             x = traces[k, n] * decay[k]
-            if abs(x) < 1e-20:
+            if abs(x) < 1e-18:
                 x *= 0
             else:
                 alive = True
+                matters = matters or read[k]
             traces[k, n] = x
-        if alive:
+        if matters and warm[n]:
+            warm_list[warmer] = n
+            warmer += 1
+        elif warm[n]:
+            warm[n] = 0
+            cooled[n] = now - 1
+        if alive or matters:
             hot[kept] = n
             kept += 1
         else:
-            warm[n] = 0
-            cooled[n] = now - 1
+            is_hot[n] = 0
     hot_n[0] = kept
+    warm_n[0] = warmer
 
 
 @shared
-def forget(always, flight, due, due_n, steps, values, head, traces, hot, hot_n, warm, cooled, dirty):
+def forget(
+    always, flight, due, due_n, newest, latest, steps, values, head, traces, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, dirty
+):  # fmt: skip
     """No spike has happened yet."""
     flight[:] = 0
     due_n[:] = 0
+    newest[:] = NEVER
+    latest[:] = 0
     steps[:] = NEVER
     values[:] = 0
     head[:] = 0
     traces[:] = 0
     cooled[:] = NEVER
     dirty[:] = 1
-    hot_n[0] = warm.size if always else 0
+    hot_n[0] = warm_n[0] = warm.size if always else 0
     for n in range(warm.size):
-        hot[n] = n
-        warm[n] = always
+        hot[n] = warm_list[n] = n
+        is_hot[n] = warm[n] = always
 
 
 @shared
 def normalise(
-    now, total, b, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, steps, head, flight, due, due_n, hot, hot_n, warm, cooled, dirty
+    now, total, b, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, flight, due, due_n,
+    warm, warm_list, warm_n, cooled, hot, hot_n, is_hot, dirty,
 ):  # fmt: skip
     """Before step `now`: scale the incoming weights of every neuron for which they changed, so that they sum to total.
 
@@ -251,11 +287,13 @@ def normalise(
             new = weights.dtype.type(old * factor)
             weights[in_synapse[q]] = new
             inside = inside and limits[0] <= new <= limits[1]
-            mend((new - old) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], steps, head, flight)
+            mend((new - old) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], newest, steps, head, flight)
         if inside:
             warm[n] = min(warm[n], 1)
         else:
-            warm_up(now - 1, n, in_start, in_pre, in_delay, steps, head, due, due_n, hot, hot_n, warm, cooled)
+            warm_up(
+                now - 1, n, in_start, in_pre, in_delay, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
+            )
             warm[n] = OUTSIDE
             dirty[n] = 1
 
@@ -274,12 +312,12 @@ def normalise_now(now, total, *arrays):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def replace_weights(now, values, weight, scale, in_start, in_synapse, in_pre, in_delay, steps, head, flight, dirty):
+def replace_weights(now, values, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, flight, dirty):
     """Before step `now` of a session: other weights, also for the spikes on their way."""
     weights = weight[0]
     dirty[:] = 1
     for n in range(dirty.size):
         for q in range(in_start[n], in_start[n + 1]):
             s = in_synapse[q]
-            mend((values[s] - weights[s]) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], steps, head, flight)
+            mend((values[s] - weights[s]) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], newest, steps, head, flight)
             weights[s] = values[s]

@@ -8,8 +8,8 @@ Postsynaptic traces are stepped while they are warm. Presynaptic traces belong t
 synapses, each after its own delay: the neuron keeps its last spikes with the traces after each, and a synapse looks
 up the one that had arrived.
 
-Shapes: weight, post, offset [S] as in Projection.synapses(), by presynaptic neuron; those of neuron i are start[i] … start[i+1].
-in_… [S]: the same by postsynaptic neuron. flight [slots, N_post]: what arrives. due [slots, …]: which synapses (places
+Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
+i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post]: what arrives. due [slots, …]: which synapses (places
 in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring. traces [traces, N_post].
 """
 
@@ -30,10 +30,11 @@ POWERS = 4096  # steps for which powers of the decay are tabulated
 
 # of a projection: what all trials share, and what follows one trial through time
 FIXED = (
-    "weight", "scale", "start", "post", "offset", "in_start", "in_synapse", "in_pre", "in_delay", "full", "limits", "always",
-    "constants", "powers", "rates", "decay",
+    "weight", "scale", "start", "offset", "in_start", "in_synapse", "in_pre", "in_post", "in_delay", "full", "limits", "always",
+    "constants", "powers", "rates", "decay", "read",
 )  # fmt: skip
-MOVING = ("flight", "due", "due_n", "steps", "values", "head", "traces", "hot", "hot_n", "warm", "cooled", "dirty")
+WARMTH = ("warm", "warm_list", "warm_n", "cooled")
+MOVING = ("flight", "due", "due_n", "newest", "latest", "steps", "values", "head", "traces", "hot", "hot_n", "is_hot", *WARMTH, "dirty")
 ARRAYS = (*FIXED, *MOVING)
 
 
@@ -52,11 +53,11 @@ class PlasticSynapses:
             "weight": np.tile(projection.synapse_values(), (trials, 1)).astype(dtype),
             "scale": dtype.type(unit(projection.unit or "1")[0]),
             "start": np.searchsorted(pre, np.arange(n_pre + 1)).astype(np.uint64),
-            "post": post.astype(np.uint32),
             "offset": (delay * n_post + post).astype(np.uint32 if slots * n_post < 1 << 32 else np.uint64),
             "in_start": np.searchsorted(post[incoming], np.arange(n_post + 1)).astype(np.int64),
             "in_synapse": incoming.astype(np.uint32),
             "in_pre": pre[incoming].astype(np.uint32),
+            "in_post": post[incoming].astype(np.uint32),
             "in_delay": delay[incoming].astype(np.int32),
             "full": len(pre) == n_pre * n_post,
             "limits": np.array(rule.limits, dtype=dtype),
@@ -65,6 +66,7 @@ class PlasticSynapses:
             "powers": np.exp(-rates["pre"][:, None] * np.arange(POWERS)).astype(dtype),
             "rates": rates["pre"].astype(dtype),
             "decay": np.exp(-rates["post"]).astype(dtype),
+            "read": np.isin(np.arange(len(rates["post"])), [k for k, _ in _used(rule.statements["pre"], rule.traces["post"])]),
         }
         # of one neuron so many synapses at most receive its spikes in the same step
         at_once = np.zeros(n_pre, np.int64)
@@ -77,13 +79,18 @@ class PlasticSynapses:
             "due": ((slots, int(at_once.sum())), np.dtype(np.uint32)),
             "due_n": ((slots,), integer),
             # those on their way to the furthest synapse, the one that has just arrived there, and the one before
+            "newest": ((n_pre,), integer),
+            "latest": ((n_pre, len(rates["pre"])), dtype),
             "steps": ((n_pre, slots + 1), integer),
             "values": ((n_pre, slots + 1, len(rates["pre"])), dtype),
             "head": ((n_pre,), integer),
             "traces": ((len(rates["post"]), n_post), dtype),
             "hot": ((n_post,), np.dtype(np.uint32)),
             "hot_n": ((1,), integer),
+            "is_hot": ((n_post,), byte),
             "warm": ((n_post,), byte),
+            "warm_list": ((n_post,), np.dtype(np.uint32)),
+            "warm_n": ((1,), integer),
             "cooled": ((n_post,), integer),
             "dirty": ((n_post,), byte),
         }
@@ -124,23 +131,23 @@ def rule_arguments(function: str, w: int) -> str:
     return ", ".join(f"{a}{w}" for a in TAKES[function])
 
 
-HISTORY = ("steps", "values", "head", "constants", "powers", "rates")
+HISTORY = ("newest", "latest", "steps", "values", "head", "constants", "powers", "rates")
 TAKES = {
     "emit": HISTORY,
-    "send": ("start", "offset", "weight", "scale", "flight", "in_start", "in_pre", "in_delay", "full", "hot", "hot_n", "due", "due_n"),
+    "send": ("start", "offset", "weight", "scale", "flight", "in_start", "in_pre", "in_delay", "full", "warm_list", "warm_n", "due", "due_n"),
     "arrive": (
-        "due", "due_n", "weight", "scale", "post", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "dirty",
+        "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
     ),
     "learn": (
         "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "due", "due_n",
-        "hot", "hot_n", "warm", "cooled", "dirty",
+        "hot", "hot_n", "is_hot", *WARMTH, "dirty",
     ),
     "normalise": (
-        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "limits", "steps", "head", "flight", "due", "due_n",
-        "hot", "hot_n", "warm", "cooled", "dirty",
+        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "limits", "newest", "steps", "head", "flight",
+        "due", "due_n", *WARMTH, "hot", "hot_n", "is_hot", "dirty",
     ),
-    "replace": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "steps", "head", "flight", "dirty"),
-    "fade": ("traces", "decay", "hot", "hot_n", "warm", "cooled", "always"),
+    "replace": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "newest", "steps", "head", "flight", "dirty"),
+    "fade": ("traces", "decay", "read", "hot", "hot_n", "is_hot", *WARMTH, "always"),
     "forget": ("always", *MOVING),
 }  # fmt: skip
 
@@ -164,9 +171,9 @@ def _used(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[
     return [(k, x) for k, x in enumerate(traces) if x in names]
 
 
-def _trace(name: str, k: int, step: str, indent: int) -> str:
-    """The presynaptic trace k of neuron _i at `step`, from its spike in place _h of the ring."""
-    return f"{' ' * indent}{name} = _values[_i, _h, {k}] * power(_powers, _rates, {k}, {step} - _steps[_i, _h])"
+def _trace(name: str, k: int, last: str, step: str, indent: int) -> str:
+    """The presynaptic trace k of neuron _i at `step`, as its spikes up to step `last` have left it."""
+    return f"{' ' * indent}{name} = trace_at({step}, {last}, _i, {k}, _newest, _latest, _steps, _values, _head, _powers, _rates)"
 
 
 def _change(indent: int) -> list[str]:
@@ -175,7 +182,7 @@ def _change(indent: int) -> list[str]:
         f"if {WEIGHT} != _old:",
         f"    _weights[_s] = {WEIGHT}",
         "    _dirty[_n] = 1",
-        f"    mend(({WEIGHT} - _old) * _scale, _i, _n, _in_delay[_q], _at, _steps, _head, _flight)",
+        f"    mend(({WEIGHT} - _old) * _scale, _i, _n, _in_delay[_q], _at, _newest, _steps, _head, _flight)",
     ]
     return [f"{' ' * indent}{line}" for line in lines]
 
@@ -184,10 +191,14 @@ def _emit(rule: PlasticityRule, name: str) -> str:
     """Neurons _ids[_first:_last] fire at step _now: remembered, with their traces after the spike."""
     traces = list(enumerate(rule.traces["pre"]))
     lines = [*_head("emit", name, "_now, _ids, _first, _last"), *_constants(rule)]
-    lines += ["    for _k in range(_first, _last):", "        _i = _ids[_k]", "        _h = _head[_i]"]
-    lines += [_trace(x, k, "_now", 8) for k, x in traces] + _code(rule.trace_statements("pre"), 8)
-    lines += ["        _h = _h + 1 if _h + 1 < _steps.shape[1] else 0", "        _head[_i] = _h", "        _steps[_i, _h] = _now"]
-    lines += [f"        _values[_i, _h, {k}] = {x}" for k, x in traces]
+    lines += ["    for _k in range(_first, _last):", "        _i = _ids[_k]"]
+    lines += [_trace(x, k, "_now", "_now", 8) for k, x in traces] + _code(rule.trace_statements("pre"), 8)
+    lines += [
+        "        _h = _head[_i] + 1 if _head[_i] + 1 < _steps.shape[1] else 0",
+        "        _head[_i] = _h",
+        "        _newest[_i] = _steps[_i, _h] = _now",
+    ]
+    lines += [f"        _latest[_i, {k}] = _values[_i, _h, {k}] = {x}" for k, x in traces]
     return "\n".join(lines) + "\n"
 
 
@@ -201,12 +212,10 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
         "    for _k in range(_due_n[_slot]):",
         "        _q = _due[_slot, _k]",
         "        _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
-        "        _n = _post[_s]",
+        "        _n = _in_post[_q]",
     ]
-    if pre:
-        # the spike that arrives is in the list: before it the traces were what the one before has left
-        lines += ["        _h = _head[_i]", "        while _steps[_i, _h] >= _at:", "            _h = _h - 1 if _h > 0 else _steps.shape[1] - 1"]
-        lines += [_trace(x, k, "_at", 8) for k, x in pre]
+    # the spike that arrives is among them: before it the traces were what the one before has left
+    lines += [_trace(x, k, "_at - 1", "_at", 8) for k, x in pre]
     lines += [f"        {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
     lines += [f"        {WEIGHT} = _old = _weights[_s]", *_code(statements, 8), *_change(8), "    _due_n[_slot] = 0"]
     return "\n".join(lines) + "\n"
@@ -221,7 +230,8 @@ def _learn(rule: PlasticityRule, name: str) -> str:
         "    _weights = _weight[_b]",
         "    for _k in range(_first, _last):",
         "        _n = _ids[_k]",
-        "        warm_up(_now, _n, _in_start, _in_pre, _in_delay, _steps, _head, _due, _due_n, _hot, _hot_n, _warm, _cooled)",
+        "        warm_up(_now, _n, _in_start, _in_pre, _in_delay, _newest, _steps, _head, _due, _due_n, "
+        f"{', '.join(f'_{a}' for a in WARMTH)}, _hot, _hot_n, _is_hot)",
     ]
     lines += [f"        _{x} = _traces[{k}, _n]" for k, x in traces]
     if any(s.target == WEIGHT for s in statements):
@@ -229,9 +239,7 @@ def _learn(rule: PlasticityRule, name: str) -> str:
             "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
             "            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
         ]
-        if pre:
-            lines += ["            _h = _head[_i]", "            while _steps[_i, _h] > _at:", "                _h = _h - 1 if _h > 0 else _steps.shape[1] - 1"]
-            lines += [_trace(x, k, "_at", 12) for k, x in pre]
+        lines += [_trace(x, k, "_at", "_at", 12) for k, x in pre]
         lines += [f"            {x} = _{x}" for _, x in post] + _read_states(rule, 12)
         lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(12)]
     lines += [f"        {x} = _{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)

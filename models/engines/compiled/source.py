@@ -38,7 +38,7 @@ from numba import njit
 
 from spiketwin.models.engines.compiled.kernels import (
     calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, mend, normalise, power, receive,
-    receive_gated, record, record_weights, send, warm_up,
+    receive_gated, record, record_weights, send, trace_at, warm_up,
 )
 
 arctan, minimum, maximum = atan, min, max
