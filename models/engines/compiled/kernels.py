@@ -6,8 +6,6 @@ Indices are unsigned: numba need not ask whether one counts from the end, which 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
@@ -114,25 +112,6 @@ def record(t, b, states, which, trace):
 
 
 @shared
-def power(powers, rates, k, steps):
-    """What is left of trace k after so many steps."""
-    if steps < powers.shape[1]:
-        return powers[k, steps]
-    return powers.dtype.type(math.exp(-rates[k] * steps))
-
-
-@shared
-def trace_at(step, last, i, k, newest, latest, steps, values, head, powers, rates):
-    """The presynaptic trace k of neuron i at `step`, as its spikes up to step `last` have left it."""
-    if newest[i] <= last:
-        return latest[i, k] * power(powers, rates, k, step - newest[i])
-    h = head[i]
-    while steps[i, h] > last:
-        h = h - 1 if h > 0 else steps.shape[1] - 1
-    return values[i, h, k] * power(powers, rates, k, step - steps[i, h])
-
-
-@shared
 def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_start, in_pre, in_delay, full, warm_list, warm_n, due, due_n):
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
     weights, arriving = weight[b], flight.reshape(flight.size)
@@ -146,41 +125,21 @@ def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_star
             arriving[place] += weights[s] * scale
         for a in range(warm_n[0]):
             n = warm_list[a]
-            q = in_start[n] + np.int64(i) if full else find(in_pre, in_start[n], in_start[n + 1], i)
-            if q >= 0:
-                enlist(q, now + in_delay[q], due, due_n)
-
-
-@shared
-def find(values, first, last, value):
-    """Where the sorted values[first:last] hold `value`; -1 if nowhere."""
-    end = last
-    while first < last:
-        middle = (first + last) // 2
-        if values[middle] < value:
-            first = middle + 1
-        else:
-            last = middle
-    return first if first < end and values[first] == value else -1
-
-
-@shared
-def enlist(q, step, due, due_n):
-    """Synapse q learns at `step`, when a spike arrives there."""
-    slot = step % due_n.size
-    due[slot, due_n[slot]] = q
-    due_n[slot] += 1
-
-
-@shared
-def mend(change, i, n, delay, arrived, newest, steps, head, flight):
-    """A synapse of neuron i has changed: so do its spikes on their way, those fired after step `arrived`."""
-    if newest[i] <= arrived:
-        return
-    h = head[i]
-    while steps[i, h] > arrived:
-        flight[(steps[i, h] + delay) % flight.shape[0], n] += change
-        h = h - 1 if h > 0 else steps.shape[1] - 1
+            if full:
+                q = in_start[n] + np.int64(i)
+            else:  # find neuron i among those that reach n
+                q, beyond = in_start[n], in_start[n + 1]
+                while q < beyond:
+                    middle = (q + beyond) // 2
+                    if in_pre[middle] < i:
+                        q = middle + 1
+                    else:
+                        beyond = middle
+                if q == in_start[n + 1] or in_pre[q] != i:
+                    continue
+            slot = (now + in_delay[q]) % slots
+            due[slot, due_n[slot]] = q
+            due_n[slot] += 1
 
 
 @shared
@@ -204,7 +163,9 @@ def warm_up(
             continue
         h = head[i]
         while steps[i, h] > since:
-            enlist(q, steps[i, h] + in_delay[q], due, due_n)
+            slot = (steps[i, h] + in_delay[q]) % due_n.size
+            due[slot, due_n[slot]] = q
+            due_n[slot] += 1
             h = h - 1 if h > 0 else steps.shape[1] - 1
 
 
@@ -287,7 +248,12 @@ def normalise(
             new = weights.dtype.type(old * factor)
             weights[in_synapse[q]] = new
             inside = inside and limits[0] <= new <= limits[1]
-            mend((new - old) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], newest, steps, head, flight)
+            i, arrived = in_pre[q], now - 1 - in_delay[q]
+            if newest[i] > arrived:  # spikes on their way carry the new weight, too
+                h = head[i]
+                while steps[i, h] > arrived:
+                    flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (new - old) * scale
+                    h = h - 1 if h > 0 else steps.shape[1] - 1
         if inside:
             warm[n] = min(warm[n], 1)
         else:
@@ -319,5 +285,8 @@ def replace_weights(now, values, weight, scale, in_start, in_synapse, in_pre, in
     for n in range(dirty.size):
         for q in range(in_start[n], in_start[n + 1]):
             s = in_synapse[q]
-            mend((values[s] - weights[s]) * scale, in_pre[q], n, in_delay[q], now - 1 - in_delay[q], newest, steps, head, flight)
+            i, h = in_pre[q], head[in_pre[q]]
+            while steps[i, h] > now - 1 - in_delay[q]:
+                flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (values[s] - weights[s]) * scale
+                h = h - 1 if h > 0 else steps.shape[1] - 1
             weights[s] = values[s]

@@ -171,9 +171,26 @@ def _used(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[
     return [(k, x) for k, x in enumerate(traces) if x in names]
 
 
-def _trace(name: str, k: int, last: str, step: str, indent: int) -> str:
-    """The presynaptic trace k of neuron _i at `step`, as its spikes up to step `last` have left it."""
-    return f"{' ' * indent}{name} = trace_at({step}, {last}, _i, {k}, _newest, _latest, _steps, _values, _head, _powers, _rates)"
+# What follows is pasted where it is needed: a call would count references to its arrays, which costs more than what it does.
+
+
+def _traces(traces: list[tuple[int, str]], last: str, step: str, indent: int) -> list[str]:
+    """Presynaptic traces of neuron _i at `step`, as its spikes up to step `last` have left them."""
+    if not traces:
+        return []
+    lines = [
+        f"if _newest[_i] <= {last}:",
+        f"    _age = {step} - _newest[_i]",
+        *(f"    {x} = _latest[_i, {k}]" for k, x in traces),
+        "else:",
+        "    _h = _head[_i]",
+        f"    while _steps[_i, _h] > {last}:",
+        "        _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
+        f"    _age = {step} - _steps[_i, _h]",
+        *(f"    {x} = _values[_i, _h, {k}]" for k, x in traces),
+        *(f"{x} *= _powers[{k}, _age] if _age < _powers.shape[1] else exp(-_rates[{k}] * _age)" for k, x in traces),
+    ]
+    return [f"{' ' * indent}{line}" for line in lines]
 
 
 def _change(indent: int) -> list[str]:
@@ -182,7 +199,11 @@ def _change(indent: int) -> list[str]:
         f"if {WEIGHT} != _old:",
         f"    _weights[_s] = {WEIGHT}",
         "    _dirty[_n] = 1",
-        f"    mend(({WEIGHT} - _old) * _scale, _i, _n, _in_delay[_q], _at, _newest, _steps, _head, _flight)",
+        "    if _newest[_i] > _at:",
+        "        _h = _head[_i]",
+        "        while _steps[_i, _h] > _at:",
+        f"            _flight[(_steps[_i, _h] + _in_delay[_q]) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale",
+        "            _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
     ]
     return [f"{' ' * indent}{line}" for line in lines]
 
@@ -192,7 +213,7 @@ def _emit(rule: PlasticityRule, name: str) -> str:
     traces = list(enumerate(rule.traces["pre"]))
     lines = [*_head("emit", name, "_now, _ids, _first, _last"), *_constants(rule)]
     lines += ["    for _k in range(_first, _last):", "        _i = _ids[_k]"]
-    lines += [_trace(x, k, "_now", "_now", 8) for k, x in traces] + _code(rule.trace_statements("pre"), 8)
+    lines += _traces(traces, "_now", "_now", 8) + _code(rule.trace_statements("pre"), 8)
     lines += [
         "        _h = _head[_i] + 1 if _head[_i] + 1 < _steps.shape[1] else 0",
         "        _head[_i] = _h",
@@ -215,7 +236,7 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
         "        _n = _in_post[_q]",
     ]
     # the spike that arrives is among them: before it the traces were what the one before has left
-    lines += [_trace(x, k, "_at - 1", "_at", 8) for k, x in pre]
+    lines += _traces(pre, "_at - 1", "_at", 8)
     lines += [f"        {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
     lines += [f"        {WEIGHT} = _old = _weights[_s]", *_code(statements, 8), *_change(8), "    _due_n[_slot] = 0"]
     return "\n".join(lines) + "\n"
@@ -239,7 +260,7 @@ def _learn(rule: PlasticityRule, name: str) -> str:
             "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
             "            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
         ]
-        lines += [_trace(x, k, "_at", "_at", 12) for k, x in pre]
+        lines += _traces(pre, "_at", "_at", 12)
         lines += [f"            {x} = _{x}" for _, x in post] + _read_states(rule, 12)
         lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(12)]
     lines += [f"        {x} = _{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)

@@ -37,8 +37,8 @@ from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh
 from numba import njit
 
 from spiketwin.models.engines.compiled.kernels import (
-    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, mend, normalise, power, receive,
-    receive_gated, record, record_weights, send, trace_at, warm_up,
+    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
+    receive_gated, record, record_weights, send, warm_up,
 )
 
 arctan, minimum, maximum = atan, min, max
