@@ -272,6 +272,12 @@ def record_weights(t, b, weight, trace):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def forget_now(*arrays):
+    """forget() for Python."""
+    forget(*arrays)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def normalise_now(now, total, *arrays):
     """normalise() for Python, of the one trial of a session."""
     normalise(now, total, 0, *arrays)

@@ -68,15 +68,10 @@ class PlasticSynapses:
             "decay": np.exp(-rates["post"]).astype(dtype),
             "read": np.isin(np.arange(len(rates["post"])), [k for k, _ in _used(rule.statements["pre"], rule.traces["post"])]),
         }
-        # of one neuron so many synapses at most receive its spikes in the same step
-        at_once = np.zeros(n_pre, np.int64)
-        if len(pre):
-            group, count = np.unique(pre * slots + delay, return_counts=True)
-            np.maximum.at(at_once, group // slots, count)
         integer, byte = np.dtype(np.int64), np.dtype(np.uint8)
         self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {
             "flight": ((slots, n_post), dtype),
-            "due": ((slots, int(at_once.sum())), np.dtype(np.uint32)),
+            "due": ((slots, len(pre)), np.dtype(np.uint32)),  # rarely full: memory that is not touched is not taken
             "due_n": ((slots,), integer),
             # those on their way to the furthest synapse, the one that has just arrived there, and the one before
             "newest": ((n_pre,), integer),

@@ -12,7 +12,7 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.kernels import normalise_now, replace_weights
+from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now, replace_weights
 from spiketwin.models.engines.compiled.plastic import MOVING, TAKES
 from spiketwin.models.engines.compiled.poisson import poisson_events
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, by_trial
@@ -42,6 +42,8 @@ class Session:
         self._own = self._program.workspace()
         self._names = driver_arguments(self._program.cells, self._program.wires)
         self._arguments = [self._own[n] if n in self._own else self._program.shared[n] for n in self._names]
+        for w in self._program.plastic:
+            forget_now(*self._arrays(w, TAKES["forget"]))
         self._step, self._runs, self._budget = 0, 0, 1 << 12
 
     def __repr__(self) -> str:
@@ -149,6 +151,8 @@ class Session:
             if str(saved["structure"]) != self._structure or float(saved["dt_ms"]) != self.dt_ms:
                 raise ValueError(f"{path} holds a session of another network, scheme or dt; start the network it was saved from")
             for name, array in self._moving().items():
+                if name.startswith("due") and not name.startswith("due_n"):
+                    array = array[:, : saved[name].shape[1]]
                 if saved[name].shape != array.shape:
                     raise ValueError(f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size")
                 array[...] = saved[name]
@@ -174,7 +178,10 @@ class Session:
 
     def _snapshot(self) -> dict:
         numbers = {"step": self._step, "runs": self._runs, "seed": self.seed, "dt_ms": self.dt_ms, "structure": self._structure}
-        return {**self._moving(), **numbers}
+        arrays = self._moving()
+        for w in self._program.plastic:  # most of it was never written
+            arrays[f"due{w}"] = arrays[f"due{w}"][:, : arrays[f"due_n{w}"].max(initial=0)]
+        return {**arrays, **numbers}
 
     def _events(self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each source: neurons by (step, neuron), and where each step begins."""
