@@ -101,6 +101,10 @@ class Rows:
     first: np.ndarray
     many: np.ndarray
 
+    def density(self, size: int) -> float:
+        """Spikes per neuron and step, of `size` neurons."""
+        return float(self.many.sum()) / (self.many.size * size)
+
 
 @dataclass(eq=False)
 class Recurrent:
@@ -147,7 +151,7 @@ class RunningPopulation:
         drives: Mapping[str, Tensor],
         noise: Mapping[str, Tensor],
     ) -> None:
-        self.spec, self.setting = module.population.neuron, setting
+        self.spec, self.size, self.setting = module.population.neuron, module.population.size, setting
         self.spikes: list[Tensor] = []
         self.recorded: dict[str, list[Tensor]] = {name: [] for name in record}
         self.recurrent: list[Recurrent] = []
