@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from spiketwin.models.semantics import REFERENCE
 from spiketwin.models.spec import unknown
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.torch.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,8 @@ class TorchNetwork(nn.Module):
     ) -> Activity:
         """Run all steps.
 
-        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N].
+        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N], with T = 1
+        for one that does not change.
         steps, trials: T and B where no input has them.  record: population -> states to return.
         noise: 'population.xi' (standard normal) or 'population.rand' (uniform) -> [T, B, N]; what is missing is drawn
         from `generator`, as are the spikes of Poisson sources.
@@ -223,19 +228,24 @@ class TorchNetwork(nn.Module):
     # -- inputs -----------------------------------------------------------------------------------------
 
     def _extent(self, given: Mapping[str, Tensor | Spikes], steps: int | None, trials: int | None) -> tuple[int, int]:
+        lasting = False
         for key, value in given.items():
             if not isinstance(value, Tensor | Spikes):
                 raise TypeError(f"input '{key}' is a {type(value).__name__}; give a torch tensor (torch.as_tensor), or Spikes")
             shape = tuple(value.shape)
             if not shape:
                 raise ValueError(f"input '{key}' is one number; give [T], [T, N] or [T, B, N]")
-            if steps not in (None, shape[0]):
+            if "." in key and shape[0] == 1:  # a drive that does not change lasts as long as the rest
+                lasting = True
+            elif steps not in (None, shape[0]):
                 raise ValueError(f"input '{key}' has {shape[0]} steps, but another input or `steps` says {steps}; make them equal")
-            steps = shape[0]
+            else:
+                steps = shape[0]
             if len(shape) == 3 and shape[1] != 1:
                 if trials not in (None, shape[1]):
                     raise ValueError(f"input '{key}' has {shape[1]} trials, but another input or `trials` says {trials}; make them equal")
                 trials = shape[1]
+        steps = steps or int(lasting)
         if not steps:
             raise ValueError("the run has no steps: give an input that lasts, or steps=…")
         return steps, trials or 1
@@ -322,6 +332,12 @@ class TorchNetwork(nn.Module):
             if n in population.neuron.parameters
         }
         return replace(population, parameters=values)
+
+    def plan(self) -> Plan:
+        """Which path each population and projection takes, and why; shows itself as a table."""
+        from spiketwin.models.engines.torch.plan import plan
+
+        return plan(self)
 
     def extra_repr(self) -> str:
         return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"
