@@ -8,7 +8,7 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
-BENCHMARKS = $(filter-out benchmarks/harness.py benchmarks/peers.py,$(wildcard benchmarks/[a-z]*.py))
+BENCHMARKS = $(filter-out benchmarks/harness.py,$(wildcard benchmarks/[a-z]*.py))
 BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 

@@ -72,7 +72,7 @@ class System:
 
     threads: the counts it is tried with.  units: what one run does (images, say); times are per unit.
     differs: what it computes differently from ours, in a sentence, '' where nothing.  library: its distribution, for the version.
-    group: systems of one group take turns; groups follow one another.
+    group: systems of one group take turns; groups follow one another.  is_timed: False for one that is only there to be compared with.
     """
 
     name: str
@@ -83,6 +83,7 @@ class System:
     differs: str = ""
     library: str = ""
     group: str = ""
+    is_timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -235,17 +236,19 @@ def measure(script: str, systems: Sequence[System], *, turns: int, options: Sequ
         outcomes = {}
         for system in systems:
             tried = []
-            for threads in system.threads:
+            counts = system.threads if system.is_timed else system.threads[:1]
+            for threads in counts:
                 worker = Worker(script, system, threads, options)
                 workers.append(worker)
                 outcomes[system.name] = [worker.run()["result"] for _ in range(WARM_UP)]
-                tried.append((min(worker.run()["s"] for _ in range(2)) if len(system.threads) > 1 else 0.0, worker))
+                tried.append((min(worker.run()["s"] for _ in range(2)) if len(counts) > 1 else 0.0, worker))
             best = min(tried, key=lambda t: t[0])[1]
             for _, worker in tried:
-                if worker is not best:
+                if worker is not best or not system.is_timed:
                     worker.close()
                     workers.remove(worker)
-            say(f"  {system.name}: " + (", ".join(f"{1e3 * s:.1f} ms with {w.threads}" for s, w in tried) if len(tried) > 1 else "ready"))
+            said = ", ".join(f"{1e3 * s:.1f} ms with {w.threads}" for s, w in tried) if len(tried) > 1 else "ready"
+            say(f"  {system.name}: {said}" + (" threads" if len(tried) > 1 else ""))
         for _ in range(turns):
             for worker in workers:
                 worker.turn()
@@ -406,9 +409,9 @@ def print_table(result: Mapping[str, Any]) -> None:
     for k in roof["kernels"]:
         print(f"  {k['kernel']}: {k['ms']:.2f} ms, {k['times_bound']:.1f} times the least {k['bound_ms']:.2f} ms ({k['limited_by']})")
     if result["ratio_to_best_peer"]:
-        print(f"{result['ratio_to_best_peer']:.2f} times faster than the best peer")
+        print(f"{result['ratio_to_best_peer']:.2f} times as fast as the best peer")
     for part, ratio in result.get("ratio_to_best_peer_of_part", {}).items():
-        print(f"{ratio:.2f} times in the {part}")
+        print(f"{ratio:.2f} times in the {part} alone")
 
 
 def main(benchmark: Callable[[bool], Benchmark], arguments: Sequence[str] | None = None) -> None:
@@ -424,23 +427,25 @@ def main(benchmark: Callable[[bool], Benchmark], arguments: Sequence[str] | None
     parser.add_argument("--out", type=Path, help="result file (default: benchmarks/results/NAME.json)")
     parser.add_argument("--only", metavar="SYSTEM", help="be the process of one system: one run per line of standard input")
     parser.add_argument("--roofline", action="store_true", help="measure the machine and our kernels, and print JSON")
-    parser.add_argument("--threads", type=int, default=1, help="of --only and --roofline")
+    parser.add_argument("--threads", type=int, help="try this count only; writes no file unless --out is given")
     given = parser.parse_args(arguments)
     what = benchmark(given.quick)
     by_name = {s.name: s for s in what.systems}
     if strange := [name for name in [*(given.systems or ()), *([given.only] if given.only else [])] if name not in by_name]:
         parser.error(f"there is no system '{strange[0]}'; choose from: {', '.join(by_name)}")
     if given.only:
-        return serve(by_name[given.only], given.threads)
+        return serve(by_name[given.only], given.threads or 1)
     if given.roofline:
-        return print_roofline(what, given.threads)
+        return print_roofline(what, given.threads or 1)
     if given.systems:
         what = replace(what, systems=[by_name[name] for name in given.systems])
+    if given.threads:
+        what = replace(what, systems=[replace(s, threads=(given.threads,)) for s in what.systems])
     try:
         result = compare(sys.argv[0], what, turns=given.turns or (2 if given.quick else 5), quick=given.quick)
     except BenchmarkError as error:
         sys.exit(f"{what.name}: {error}")
     print_table(result)
-    out = given.out or (None if given.quick or given.systems else RESULTS / f"{what.name}.json")
+    out = given.out or (None if given.quick or given.systems or given.threads else RESULTS / f"{what.name}.json")
     if out:
         print(f"written: {write_json(out, result)}")

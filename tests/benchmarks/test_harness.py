@@ -82,7 +82,7 @@ def test_systems_take_turns_and_the_result_says_who_is_faster(toy, tmp_path):
     assert kernel["ms"] == rows["ours"]["median_ms"] and kernel["times_bound"] > 1
     assert result["differs"] == {"slow": "sleeps longer"}
     assert result["provenance"]["unit"] == "nap" and result["provenance"]["versions"]["numpy"]
-    assert "times faster than the best peer" in done.stdout
+    assert "times as fast as the best peer" in done.stdout
 
 
 def test_systems_that_disagree_give_no_result(toy, tmp_path):
