@@ -262,34 +262,37 @@ def measure(script: str, systems: Sequence[System], *, turns: int, options: Sequ
 
 def _rows(worker: Worker, memory: Mapping) -> Iterable[dict[str, Any]]:
     system = worker.system
-    timed = {system.name: worker.seconds} | {f"{system.name}, {part}": seconds for part, seconds in worker.parts.items()}
-    for name, seconds in timed.items():
+    for part, seconds in {"": worker.seconds, **worker.parts}.items():
         ms = [1e3 * s / system.units for s in seconds]
-        row = {"system": name, "median_ms": median(ms), "min_ms": min(ms), "max_ms": max(ms), "peak_mb": None, "runs": len(ms)}
-        # memory belongs to the whole, not to a part of a run
-        yield row | (memory if name == system.name else {}) | {"threads": worker.threads}
+        row = {
+            "system": f"{system.name}, {part}" if part else system.name,
+            "median_ms": median(ms),
+            "min_ms": min(ms),
+            "max_ms": max(ms),
+            "peak_mb": None,
+            "runs": len(ms),
+            "threads": worker.threads,
+        }
+        # memory belongs to the whole
+        yield row | ({"part": part} if part else memory)
 
 
 def ratios(rows: Sequence[Mapping], systems: Sequence[System]) -> dict[str, Any]:
     """How many times longer each system takes than ours (the first that is no peer), the whole and each part."""
     ms = {row["system"]: row["median_ms"] for row in rows}
     ours = next((s.name for s in systems if not s.is_peer), None)
-    if ours not in ms or len(systems) == 1:
+    if ours not in ms or len(ms) == 1:
         return {"ratio_to_best_peer": None, "ratio_to": {}}
-    parts = [name.removeprefix(ours) for name in ms if name.startswith(f"{ours}, ")]
-    to = {
-        f"{s.name}{p}": ms[f"{s.name}{p}"] / ms[f"{ours}{p}"]
-        for p in ["", *parts]
-        for s in systems
-        if s.name != ours and f"{s.name}{p}" in ms
-    }
-    peers = [s.name for s in systems if s.is_peer]
-    best = {p: min((to[f"{peer}{p}"] for peer in peers if f"{peer}{p}" in to), default=None) for p in ["", *parts]}
-    return {
-        "ratio_to_best_peer": best[""],
-        "ratio_to": to,
-        **({"ratio_to_best_peer_of_part": {p.removeprefix(", "): best[p] for p in parts}} if parts else {}),
-    }
+    parts = [row["part"] for row in rows if row.get("part") and row["system"] == f"{ours}, {row['part']}"]
+    to: dict[str, float] = {}
+    best: dict[str, float | None] = {}
+    for part in ["", *parts]:
+        ending = f", {part}" if part else ""
+        found = {s: ms[f"{s.name}{ending}"] / ms[f"{ours}{ending}"] for s in systems if f"{s.name}{ending}" in ms and s.name != ours}
+        to |= {f"{s.name}{ending}": ratio for s, ratio in found.items()}
+        best[part] = min((ratio for s, ratio in found.items() if s.is_peer), default=None)
+    of_parts = {part: ratio for part, ratio in best.items() if part and ratio is not None}
+    return {"ratio_to_best_peer": best[""], "ratio_to": to} | ({"ratio_to_best_peer_of_part": of_parts} if of_parts else {})
 
 
 # -- the roofline ---------------------------------------------------------------------------------------------------

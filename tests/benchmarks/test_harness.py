@@ -117,6 +117,9 @@ def test_ratios_leave_out_what_is_not_there():
     rows = [{"system": "ours", "median_ms": 2.0}, {"system": "variant", "median_ms": 1.0}, {"system": "peer", "median_ms": 6.0}]
     found = ratios(rows, [system("ours", False), system("variant", False), system("peer", True)])
     assert found == {"ratio_to_best_peer": 3.0, "ratio_to": {"variant": 0.5, "peer": 3.0}}
+    loop = [{"system": f"{name}, loop", "part": "loop", "median_ms": ms} for name, ms in (("ours", 1.0), ("peer", 5.0))]
+    found = ratios([*rows, *loop], [system("ours", False), system("variant", False), system("peer", True)])
+    assert found["ratio_to"]["peer, loop"] == 5.0 and found["ratio_to_best_peer_of_part"] == {"loop": 5.0}
     assert ratios(rows[:1], [system("ours", False)]) == {"ratio_to_best_peer": None, "ratio_to": {}}
 
 
