@@ -8,7 +8,8 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
-BENCHMARKS = $(filter-out benchmarks/harness.py,$(wildcard benchmarks/[a-z]*.py))
+# Every file that can be run; the others there are its helpers.
+BENCHMARKS = $(shell grep -l '^if __name__' benchmarks/*.py)
 BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
