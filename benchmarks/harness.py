@@ -278,11 +278,12 @@ def _rows(worker: Worker, memory: Mapping) -> Iterable[dict[str, Any]]:
 
 
 def ratios(rows: Sequence[Mapping], systems: Sequence[System]) -> dict[str, Any]:
-    """How many times longer each system takes than ours (the first that is no peer), the whole and each part."""
-    ms = {row["system"]: row["median_ms"] for row in rows}
-    ours = next((s.name for s in systems if not s.is_peer), None)
-    if ours not in ms or len(ms) == 1:
+    """How many times longer each system takes than ours (the first that is no peer), the whole and each part; within its group."""
+    first = next((s for s in systems if not s.is_peer), None)
+    if first is None or len(rows) == 1:
         return {"ratio_to_best_peer": None, "ratio_to": {}}
+    ours, ms = first.name, {row["system"]: row["median_ms"] for row in rows}
+    systems = [s for s in systems if s.group == first.group]
     parts = [row["part"] for row in rows if row.get("part") and row["system"] == f"{ours}, {row['part']}"]
     to: dict[str, float] = {}
     best: dict[str, float | None] = {}
