@@ -42,17 +42,16 @@ class Curve:
     def figures(self, rows: Mapping[str, Mapping]) -> dict[str, dict]:
         """Time and memory over the values, for the results page."""
 
-        def series(key: str) -> dict[str, list]:
-            return {name: [rows[self.system(name, v)][key] for v in self.values] for name in self.series}
+        def series(measure: Callable[[Mapping], float]) -> dict[str, list]:
+            return {name: [measure(rows[self.system(name, v)]) for v in self.values] for name in self.series}
 
+        def grown(row: Mapping) -> float | None:
+            return None if row["peak_mb"] is None else row["peak_mb"] - row["idle_mb"]
+
+        axis = {"x": list(self.values), "label": self.label}
         return {
-            f"{self.name}: time": {"x": list(self.values), "label": self.label, "y": f"ms per {self.unit}", "series": series("median_ms")},
-            f"{self.name}: memory": {
-                "x": list(self.values),
-                "label": self.label,
-                "y": "peak MB of the process",
-                "series": series("peak_mb"),
-            },
+            f"{self.name}: time": {**axis, "y": f"ms per {self.unit}", "series": series(lambda row: row["median_ms"])},
+            f"{self.name}: memory": {**axis, "y": "MB more than when idle", "series": series(grown)},
         }
 
 

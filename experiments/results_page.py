@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,25 +157,35 @@ def _drawn(curves: Mapping[str, Mapping]) -> bytes:
 
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from spiketwin.experiments.crosscheck.figures import COLOURS, MARKERS, STYLE
 
-    columns = min(3, len(curves))
+    columns = min(2, len(curves))
     lines = -(-len(curves) // columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * columns, 3.0 * lines), layout="constrained")
+        figure = Figure(figsize=(3.8 * columns, 2.6 * lines), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for ax in axes[len(curves) :]:
             ax.set_axis_off()
         for ax, (name, curve) in zip(axes, curves.items()):
+            ax.set(xscale="log", yscale="log", title=name, xlabel=curve["label"], ylabel=curve.get("y", "ms"))
             for k, (series, values) in enumerate(curve["series"].items()):
                 points = [(x, y) for x, y in zip(curve["x"], values, strict=True) if y is not None]
                 ax.plot(*zip(*points), marker=MARKERS[k % len(MARKERS)], markersize=4, color=COLOURS[k % len(COLOURS)], label=series)
-                if k == 0:
-                    (x0, _), (x1, y1) = points[0], points[-1]
-                    ax.plot([x0, x1], [y1 * x0 / x1, y1], ":", color="#888888", zorder=0)
-            ax.set(xscale="log", yscale="log", title=name, xlabel=curve["label"], ylabel=curve.get("y", "ms"))
-            ax.legend(fontsize=7)
+            # what is flat shall look flat, and the dotted line may leave the panel
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(low, (low * high) ** 0.5 / 2), max(high, (low * high) ** 0.5 * 2))
+            last_x, last_y = ax.lines[0].get_xydata()[-1]
+            ax.plot(curve["x"], [last_y * x / last_x for x in curve["x"]], ":", color="#888888", zorder=0, scaley=False)
+            for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+                axis.set_major_formatter(
+                    FuncFormatter(lambda value, _: f"{value:g}" if value < 1e4 else f"$10^{{{math.log10(value):.0f}}}$")
+                )
+                axis.set_minor_formatter(NullFormatter())
+            if len(curve["series"]) > 1:
+                ax.legend(fontsize=8)
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
     return png.getvalue()
