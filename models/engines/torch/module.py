@@ -119,8 +119,8 @@ class TorchNetwork(nn.Module):
     ) -> Activity:
         """Run all steps.
 
-        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N], with T = 1
-        for one that does not change.
+        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N];
+        'population.receptor' -> increments in SI, the same shapes. [1, B, N] is the same at every step of `steps`.
         steps, trials: T and B where no input has them.  record: population -> states to return.
         noise: 'population.xi' (standard normal) or 'population.rand' (uniform) -> [T, B, N]; what is missing is drawn
         from `generator`, as are the spikes of Poisson sources.
@@ -132,22 +132,28 @@ class TorchNetwork(nn.Module):
         spikes: dict[str, Tensor | Spikes] = {
             s.name: self._source(s, given.pop(s.name, None), T, B, generator) for s in self.network.sources
         }
-        drives = {
-            p.name: {
-                d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size)
-                for d in p.neuron.drives
-                if f"{p.name}.{d}" in given
+        drives, increments = (
+            {
+                p.name: {
+                    d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size)
+                    for d in getattr(p.neuron, kind)
+                    if f"{p.name}.{d}" in given
+                }
+                for p in self.network.populations
             }
-            for p in self.network.populations
-        }
+            for kind in ("drives", "inputs")
+        )
         if given:
-            known = [*spikes, *(f"{p.name}.{d}" for p in self.network.populations for d in p.neuron.drives)]
+            known = [*spikes, *(f"{p.name}.{d}" for p in self.network.populations for d in (*p.neuron.drives, *p.neuron.inputs))]
             raise ValueError(unknown(next(iter(given)), "input", "network", known))
         draws = self._noise(dict(noise or {}), T, B, generator)
 
         setting = Setting(self.scheme, self.dt_ms * 1e-3, T, B, self.surrogate, self.detach_reset)
         done: dict[str, RunningPopulation] = {}
         for index, block in enumerate(self._blocks(setting, record, drives, draws)):
+            for name, population in block.populations.items():
+                for receptor, tensor in increments[name].items():
+                    population.add_increments(receptor, tensor)
             self._advance(block, spikes, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
             spikes |= {name: population.all_spikes() for name, population in block.populations.items()}
             done |= block.populations
@@ -228,24 +234,22 @@ class TorchNetwork(nn.Module):
     # -- inputs -----------------------------------------------------------------------------------------
 
     def _extent(self, given: Mapping[str, Tensor | Spikes], steps: int | None, trials: int | None) -> tuple[int, int]:
-        lasting = False
         for key, value in given.items():
             if not isinstance(value, Tensor | Spikes):
                 raise TypeError(f"input '{key}' is a {type(value).__name__}; give a torch tensor (torch.as_tensor), or Spikes")
             shape = tuple(value.shape)
             if not shape:
                 raise ValueError(f"input '{key}' is one number; give [T], [T, N] or [T, B, N]")
-            if "." in key and shape[0] == 1:  # a drive that does not change lasts as long as the rest
-                lasting = True
-            elif steps not in (None, shape[0]):
+            is_constant = len(shape) == 3 and shape[0] == 1 and "." in key
+            if not is_constant and steps not in (None, shape[0]):
                 raise ValueError(f"input '{key}' has {shape[0]} steps, but another input or `steps` says {steps}; make them equal")
-            else:
-                steps = shape[0]
+            steps = steps if is_constant else shape[0]
             if len(shape) == 3 and shape[1] != 1:
                 if trials not in (None, shape[1]):
                     raise ValueError(f"input '{key}' has {shape[1]} trials, but another input or `trials` says {trials}; make them equal")
                 trials = shape[1]
-        steps = steps or int(lasting)
+        if steps is None and given:
+            steps = 1
         if not steps:
             raise ValueError("the run has no steps: give an input that lasts, or steps=…")
         return steps, trials or 1
