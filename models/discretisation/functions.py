@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from types import SimpleNamespace
 
@@ -89,17 +88,10 @@ def torch_functions() -> dict:
     }
 
 
-def exprel_scalar(x):
-    """(e^x - 1)/x for one float."""
-    if abs(x) < 1e-16:
-        return 1.0
-    return math.expm1(x) / x
-
-
 def clip_scalar(x, low, high):
     """x limited to low … high."""
     return min(max(x, low), high)
 
 
-# what scalar (numba) code may call: math functions by name, and these, to be compiled by the engine
-scalar_functions = SimpleNamespace(exprel=exprel_scalar, clip=clip_scalar)
+# what scalar (numba) code may call besides math functions and those of engines/vector_math.py; compiled by the engine
+scalar_functions = SimpleNamespace(clip=clip_scalar)

@@ -21,19 +21,21 @@ from pathlib import Path
 from spiketwin.models.discretisation import derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import scalar_functions
+from spiketwin.models.discretisation.printing import code
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import UNITS
 
 HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
 
-import math
-from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh, sqrt, tan, tanh
+from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 
 from numba import njit
+from numpy import ceil, floor
 
 from spiketwin.models.engines.compiled.kernels import (
     collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record,
 )
+from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
 
 arctan, minimum, maximum = atan, min, max
 '''
@@ -122,10 +124,12 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     """The module that runs networks of this structure; its `run` takes what driver_arguments() lists."""
     functions: dict[str, str] = {}
     # populations of one kind share their functions
-    names = [functions.setdefault(_advance(c) + _integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
+    names = [functions.setdefault(_integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
-    version = hashlib.sha256(Path(__file__).with_name("kernels.py").read_bytes()).hexdigest()[:16]
+    here = Path(__file__)
+    called = here.with_name("kernels.py").read_bytes() + here.parent.with_name("vector_math.py").read_bytes()
+    version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
 
 
@@ -157,10 +161,6 @@ def _helpers(bodies: Iterable[str], cells: Iterable[Cell]) -> str:
     return "".join(out)
 
 
-def _advance(cell: Cell) -> str:
-    return "\n\n@kernel\n" + derive(cell.spec, cell.scheme).source("numba").replace("def advance(", "def advance_@NAME(")
-
-
 def _arguments(cell: Cell, wanted: Iterable[str]) -> list[str]:
     return [a for a in cell.arrays if a in wanted]
 
@@ -170,7 +170,10 @@ RESET = ("states", "scalars", "vectors", "signals")
 
 
 def _integrate(cell: Cell) -> str:
-    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t."""
+    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t.
+
+    Conditions are data, not branches, and nothing is called that LLVM cannot inline: the loop is vectorised.
+    """
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
     arguments = ", ".join(["_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
@@ -185,12 +188,12 @@ def _integrate(cell: Cell) -> str:
         case "time":
             lines += ["        active = _hold[_n] <= _t"]
         case "condition":
-            lines += [f"        active = _hold[_n] == 0 or not ({condition})", "        _hold[_n] = 0 if active else 1"]
-    lines += [f"        ({', '.join(spec.states)},) = advance_@NAME({', '.join(step.arguments)})"]
-    lines += [f"        _all_{s}[_n] = {s}" for s in spec.states]
+            lines += [f"        active = (_hold[_n] == 0) | (not ({condition}))", "        _hold[_n] = not active"]
+    lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]
+    lines += [f"        _all_{s}[_n] = {s} = {s}_new" for s in spec.states]
     if spec.threshold:
         spike = f"({threshold}) {'>' if margin(spec)[1] else '>='} 0"
-        lines += [f"        _fired[_n] = {'active and ' if spec.refractory else ''}{spike}"]
+        lines += [f"        _fired[_n] = {f'active & ({spike})' if spec.refractory else spike}"]
     return "\n".join(lines) + "\n"
 
 
