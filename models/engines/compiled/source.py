@@ -33,7 +33,7 @@ from numba import njit
 from numpy import ceil, floor
 
 from spiketwin.models.engines.compiled.kernels import (
-    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record,
+    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record, wide_vectors,
 )
 from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
 
@@ -47,6 +47,7 @@ def run(cursor, last, steps, budget, fill, {arguments}):
 
     fill: how many spikes each population's list holds.
     """
+    wide_vectors()
 '''
 
 
@@ -177,7 +178,7 @@ def _integrate(cell: Cell) -> str:
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
     arguments = ", ".join(["_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
-    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):"]
+    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):", "    wide_vectors()"]
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
     lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
