@@ -62,7 +62,16 @@ class CompiledEngine:
         """As Engine.run. States come in the engine's dtype."""
         require_supported(self, network, scheme)
         run = prepare(
-            network, inputs, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms, trials=trials, record=record, noise=noise, seed=seed
+            network,
+            inputs,
+            dt_ms=dt_ms,
+            scheme=scheme,
+            duration_ms=duration_ms,
+            trials=trials,
+            record=record,
+            noise=noise,
+            seed=seed,
+            draw_poisson=False,
         )
         program = Program(run, np.dtype(self.dtype))
         asked = os.environ.get("OMP_NUM_THREADS", "")

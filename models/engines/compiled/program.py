@@ -20,7 +20,8 @@ from spiketwin.models.engines.compiled.source import (
     source,
     used_names,
 )
-from spiketwin.models.network import Convolution, Population, Projection
+from spiketwin.models.engines.poisson import line, stream
+from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
@@ -123,6 +124,7 @@ class Program:
                 slots = rings[projection.target]
                 slots[projection.receptor] = max(slots.get(projection.receptor, 1), s.furthest + 1)
 
+        self.drawn: dict[str, int] = {}  # Poisson sources that the loop draws: room for the spikes of a step
         self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
         self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
         self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
@@ -164,10 +166,17 @@ class Program:
         populations, sources = [p.name for p in network.populations], [q.name for q in network.sources]
         if projection.source in populations:
             origin = ("population", populations.index(projection.source))
-        else:
+        elif projection.source in self.run.spikes:
             origin = ("spikes", sources.index(projection.source))
             if f"events{origin[1]}" not in self.shared:
                 self.shared[f"events{origin[1]}"], self.shared[f"offsets{origin[1]}"] = by_trial(self.run.spikes[projection.source])
+        else:
+            origin = ("poisson", index := sources.index(projection.source))
+            source = network.sources[index]
+            assert isinstance(source, PoissonSource)
+            self.shared[f"ends{index}"] = line(source.rate_hz, source.size, self.run.dt_ms)
+            self.shared[f"key{index}"] = stream(self.run.seed, index)
+            self.drawn[f"drawn{index}"] = source.size
         gated = projection.receptor in network.population(projection.target).neuron.gated
         ring = list(rings[projection.target]).index(projection.receptor) if gated or s.furthest else -1
         self.shared |= {f"{name}{w}": getattr(s, name) for name in ("start", "post", "weight", "delay")}
@@ -217,6 +226,7 @@ class Program:
     def _workspace(self) -> dict[str, np.ndarray]:
         """Arrays that one thread uses for one trial after the other."""
         own = {name: aligned(np.zeros(shape), self.dtype) for name, shape in self.slots.items()}
+        own |= {name: np.empty(size, np.uint32) for name, size in self.drawn.items()}
         for p, size in enumerate(self.sizes):
             fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}

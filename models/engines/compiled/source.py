@@ -35,6 +35,7 @@ from numpy import ceil, floor
 from spiketwin.models.engines.compiled.kernels import (
     collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record, wide_vectors,
 )
+from spiketwin.models.engines.poisson import draw_step
 from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
 
 arctan, minimum, maximum = atan, min, max
@@ -91,7 +92,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Wire:
-    """What the code of a projection depends on. source: ('population' or 'spikes', index); state: index of
+    """What the code of a projection depends on. source: ('population', 'spikes' given or 'poisson' drawn, index); state: index of
     the receptor; ring: its index among the target's rings, -1 to add to the state at once.
     kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ."""
 
@@ -129,7 +130,9 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     here = Path(__file__)
-    called = here.with_name("kernels.py").read_bytes() + here.parent.with_name("vector_math.py").read_bytes()
+    called = here.with_name("kernels.py").read_bytes() + b"".join(
+        here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson")
+    )
     version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
 
@@ -145,7 +148,14 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
         names += [f"delay{w}"] if wire.ring >= 0 else []
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
         names += [f"events{s}", f"offsets{s}"]
+    for s in poisson_sources(wires):
+        names += [f"ends{s}", f"key{s}", f"drawn{s}"]
     return names
+
+
+def poisson_sources(wires: Iterable[Wire]) -> list[int]:
+    """Indices of the sources that the loop draws itself."""
+    return sorted({wire.source[1] for wire in wires if wire.source[0] == "poisson"})
 
 
 # -- functions of a population ---------------------------------------------------------------------
@@ -247,7 +257,8 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) 
                 step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, t)"]
             case "condition":
                 step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
-    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold]
+    step += [f"q{s} = draw_step(ends{s}, key{s}, b, t, drawn{s})" for s in poisson_sources(wires)]
+    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold]
     step += [_reception(p, r, cell) for p, cell in cell_of for r in range(len(cell.rings))]
     for p, cell in spiking:
         if cell.spec.reset_statements:
@@ -269,6 +280,8 @@ def _delivery(w: int, wire: Wire) -> str:
     ids = f"ids{index}, k{index}, m{index}"
     if kind == "spikes":
         ids = f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+    if kind == "poisson":
+        ids = f"drawn{index}, 0, q{index}"
     ring = f"ring{wire.target}_{wire.ring}"
     if wire.kind == "delayed":
         return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, t)"
