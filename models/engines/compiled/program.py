@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
 
@@ -21,6 +20,7 @@ from spiketwin.models.engines.compiled.source import (
     used_names,
 )
 from spiketwin.models.engines.poisson import line, stream
+from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
@@ -184,7 +184,7 @@ class Program:
         return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, s.kind)
 
     def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
-        """Run all trials, in blocks, one block per thread."""
+        """Run all trials, in at most `threads` blocks side by side."""
         driver = load(source(self.cells, self.wires)).run
         edges = np.linspace(0, self.run.trials, min(threads, self.run.trials) + 1).astype(int)
         blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
@@ -194,17 +194,14 @@ class Program:
             if progress:
                 progress(sum(b.done for b in blocks) / total)
 
-        def advance(block: Block) -> None:
-            self._advance(driver, block, stop, report)
+        def advance(k: int) -> None:
+            try:
+                self._advance(driver, blocks[k], stop, report)
+            except BaseException:
+                stop.set()  # after Ctrl-C the other threads end with their current call
+                raise
 
-        if len(blocks) == 1:
-            advance(blocks[0])
-        else:
-            with ThreadPoolExecutor(len(blocks)) as pool:
-                try:
-                    list(pool.map(advance, blocks))
-                finally:
-                    stop.set()  # after Ctrl-C the other threads end with their current call
+        run_parts(advance, len(blocks))
         self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]]) for p in range(len(self.cells))]
 
     def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None]) -> None:
