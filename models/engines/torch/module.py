@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiketwin.models.engines.poisson import poisson
 from spiketwin.models.engines.torch import fused
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, module_of
@@ -264,9 +265,8 @@ class TorchNetwork(nn.Module):
     def _source(self, source, given, T: int, B: int, generator) -> Tensor | Spikes:
         name, shape = source.name, (T, B, source.size)
         if given is None and isinstance(source, PoissonSource):
-            probability = -torch.expm1(-torch.as_tensor(source.rate_hz, dtype=torch.float64) * self.dt_ms * 1e-3)
-            draws = torch.rand(shape, generator=generator, device=self.like.device, dtype=self.like.dtype)
-            return (draws < probability.to(draws)).to(draws.dtype)
+            key = torch.randint(1 << 62, (), generator=generator, device=generator.device if generator else "cpu")
+            return poisson(source.rate_hz, T, B, source.size, self.dt_ms, np.uint64(key.item()))
         if given is None:
             raise ValueError(f"no spikes given for source '{name}'; pass inputs={{'{name}': …}}, Spikes or a tensor [T, B, N] = {shape}")
         if tuple(given.shape) != shape:
