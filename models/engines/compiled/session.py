@@ -14,9 +14,9 @@ from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
 from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now, replace_weights
 from spiketwin.models.engines.compiled.plastic import MOVING, TAKES
-from spiketwin.models.engines.compiled.poisson import poisson_events
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, by_trial
 from spiketwin.models.engines.compiled.source import driver_arguments, source
+from spiketwin.models.engines.poisson import line, stream, stretch
 from spiketwin.models.network import Network, PoissonSource, Projection
 from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spec import unknown
@@ -44,6 +44,7 @@ class Session:
         self._arguments = [self._own[n] if n in self._own else self._program.shared[n] for n in self._names]
         for w in self._program.plastic:
             forget_now(*self._arrays(w, TAKES["forget"]))
+        self._keys = [stream(seed, s) for s in range(len(network.sources))]
         self._step, self._runs, self._budget = 0, 0, 1 << 12
 
     def __repr__(self) -> str:
@@ -157,6 +158,7 @@ class Session:
                     raise ValueError(f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size")
                 array[...] = saved[name]
             self._step, self._runs, self.seed = (int(saved[n]) for n in ("step", "runs", "seed"))
+        self._keys = [stream(self.seed, s) for s in range(len(self.network.sources))]
         return self
 
     # -- inside --
@@ -197,8 +199,7 @@ class Session:
             rate = np.asarray(given, dtype=float)
             if rate.shape not in ((), (q.size,)) or not rate.min() >= 0 or not rate.max() < np.inf:
                 raise ValueError(f"rates of '{q.name}' must be finite, not negative, and one value or {q.size}, got shape {rate.shape}: {given}")
-            mean = np.full(q.size, float(rate) * self.dt_ms * 1e-3) if rate.ndim == 0 else rate * (self.dt_ms * 1e-3)
-            made.append(poisson_events(mean, steps, _key(self.seed, s, self._runs)))
+            made.append(stretch(line(rate, q.size, self.dt_ms), self._keys[s], self._step, steps))
         return made
 
     def _advance(self, arrays: Mapping[str, np.ndarray], steps: int, progress: Callable[[float], None] | None) -> list[list[np.ndarray]]:
@@ -234,9 +235,3 @@ class Session:
             if name in record:
                 states[name] = dict(zip(record[name], arrays[f"trace{p}"], strict=True))
         return Recording("compiled", self.scheme, self.dt_ms, spikes, states, final, self.seed)
-
-
-def _key(seed: int, source: int, run: int) -> np.uint64:
-    """A number for the draws of one source in one run."""
-    digest = hashlib.blake2b(f"{seed} {source} {run}".encode(), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little"))

@@ -30,16 +30,17 @@ from spiketwin.models.units import UNITS
 CALM_EVERY = 16  # steps; in so many a state that halves at each falls from what calm() lets pass to the smallest normal number
 HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
 
-import math
-import numpy as np
-from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh, sqrt, tan, tanh
+from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 
 from numba import njit
+from numpy import ceil, floor
 
 from spiketwin.models.engines.compiled.kernels import (
     calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
-    receive_gated, record, record_weights, send, warm_up,
+    receive_gated, record, record_weights, send, warm_up, wide_vectors,
 )
+from spiketwin.models.engines.poisson import draw_step
+from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
 
 arctan, minimum, maximum = atan, min, max
 '''
@@ -51,6 +52,7 @@ def run(cursor, last, steps, budget, fill, origin, {arguments}):
 
     fill: how many spikes each population's list holds. origin: steps that the trial had behind it when this run began.
     """
+    wide_vectors()
 '''
 
 
@@ -94,7 +96,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Wire:
-    """What the code of a projection depends on. source: ('population' or 'spikes', index); state: index of
+    """What the code of a projection depends on. source: ('population', 'spikes' given or 'poisson' drawn, index); state: index of
     the receptor; ring: its index among the target's rings, -1 to add to the state at once.
     kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ, 'plastic' where weights follow `rule`;
     normalised: at regular times; recorded: the weights of every step are kept."""
@@ -138,7 +140,11 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     rules = [learning.setdefault(rule_source(w.rule), f"{w.rule.name}_{len(learning)}") if w.rule else "" for w in wires]
     bodies += [body.replace("@NAME", name) for body, name in learning.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
-    version = hashlib.sha256(Path(__file__).with_name("kernels.py").read_bytes()).hexdigest()[:16]
+    here = Path(__file__)
+    called = here.with_name("kernels.py").read_bytes() + b"".join(
+        here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson")
+    )
+    version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names, rules)
 
 
@@ -157,7 +163,14 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
         names += [f"delay{w}"] if wire.ring >= 0 else []
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
         names += [f"events{s}", f"offsets{s}"]
+    for s in poisson_sources(wires):
+        names += [f"ends{s}", f"key{s}", f"drawn{s}"]
     return names
+
+
+def poisson_sources(wires: Iterable[Wire]) -> list[int]:
+    """Indices of the sources that the loop draws itself."""
+    return sorted({wire.source[1] for wire in wires if wire.source[0] == "poisson"})
 
 
 # -- functions of a population ---------------------------------------------------------------------
@@ -183,11 +196,14 @@ RESET = ("states", "scalars", "vectors", "signals")
 
 
 def _integrate(cell: Cell) -> str:
-    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _now, the run's step _t."""
+    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _now, the run's step _t.
+
+    Conditions are data, not branches, and nothing is called that LLVM cannot inline: the loop is vectorised.
+    """
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
     arguments = ", ".join(["_now", "_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
-    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):"]
+    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):", "    wide_vectors()"]
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
     lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
@@ -198,7 +214,7 @@ def _integrate(cell: Cell) -> str:
         case "time":
             lines += ["        active = _hold[_n] <= _now"]
         case "condition":
-            lines += [f"        active = _hold[_n] == 0 or not ({condition})", "        _hold[_n] = 0 if active else 1"]
+            lines += [f"        active = (_hold[_n] == 0) | (not ({condition}))", "        _hold[_n] = not active"]
     lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]
     lines += [f"        _all_{s}[_n] = {s} = {s}_new" for s in spec.states]
     if spec.threshold:
@@ -264,8 +280,9 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
                 step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, now)"]
             case "condition":
                 step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
+    step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
     for w, wire in enumerate(wires):
-        if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold:
+        if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
             step += _plastic_delivery(w, wire, cells, rules[w]) if wire.rule else [_delivery(w, wire)]
     for w, wire in plastic:
         if cells[wire.target].spec.threshold:
@@ -292,6 +309,8 @@ def _fired(wire: Wire) -> str:
     kind, index = wire.source
     if kind == "spikes":
         return f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+    if kind == "poisson":
+        return f"drawn{index}, 0, q{index}"
     return f"ids{index}, k{index}, m{index}"
 
 

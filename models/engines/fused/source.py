@@ -31,7 +31,7 @@ import numpy as np
 from numba import njit
 
 from spiketwin.models.engines.fused.kernels import (
-    gather, gather_sparse, list_fired, project_back, project_back_sparse, scatter, scatter_sparse,
+    gather, gather_sparse, is_busy, list_fired, product, product_sparse, scatter, scatter_sparse,
 )
 from spiketwin.models.engines.fused.functions import {functions}
 
@@ -64,7 +64,7 @@ def _called(body: str) -> list[str]:
 
 
 def _passes(group: Structure) -> list[tuple[Cell, int, int, tuple[str, ...]]]:
-    return [(cell, p, k, events) for p, cell in enumerate(group.cells) for k, events in enumerate(cell.passes(group.split))]
+    return [(cell, p, k, events) for p, cell in enumerate(group.cells) for k, events in enumerate(cell.passes(group.is_split(p)))]
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -85,9 +85,9 @@ def backward_arguments(group: Structure) -> list[str]:
     """Names of backward()'s arguments, in order."""
     names = list(COMMON)
     for p, cell in enumerate(group.cells):
-        names += [f"_n{p}", *(f"{a}{p}" for a in _backward_arrays(cell, group) if a not in (*_local(cell), "_gs"))]
-        names += [f"_ids{p}", f"_counts{p}"] if cell.lists and group.split else []
-        names += [f"_ring_{r}{p}" for r in _ringed(group, p)]
+        names += [f"_n{p}", *(f"{a}{p}" for a in _backward_arrays(cell, group, p) if a not in (*_local(cell), "_gs"))]
+        names += [f"_ids{p}", f"_counts{p}"] if group.sends(p) else []
+        names += [f"_ring_{r}{p}" for r in group.awaited(p)]
     names += _wire_arguments(group, backward=True)
     return names
 
@@ -114,11 +114,6 @@ def _local(cell: Cell) -> set[str]:
     return {"_fired", *(f"_acc_{r}" for r in cell.wired), *(f"_garr_{r}" for r in cell.wired)}
 
 
-def _ringed(group: Structure, p: int) -> list[str]:
-    """Receptors of cell p whose gradients wait for the step that their spikes were fired in."""
-    return sorted({w.receptor for w in group.wires if w.source >= 0 and w.target == p})
-
-
 def _forward_arrays(cell: Cell) -> list[str]:
     spec, names = cell.spec, [f"_x_{s}" for s in cell.spec.states]
     names += ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
@@ -128,19 +123,15 @@ def _forward_arrays(cell: Cell) -> list[str]:
     return names + [f"_keep_{n}" for n in cell.kept] + [f"_rec_{s}" for s in cell.record if s in spec.states]
 
 
-def _backward_arrays(cell: Cell, group: Structure) -> list[str]:
+def _backward_arrays(cell: Cell, group: Structure, p: int) -> list[str]:
     names = [f"_g_{s}" for s in cell.spec.states]
     names += ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
     names += [f"_in_{s}" for s in cell.signals]
-    names += ["_gspikes"] * cell.spiking + ["_flags"] * (cell.spiking or cell.held) + ["_slopes"] * (cell.slope == "given")
+    names += ["_gspikes"] * (cell.spiking and cell.heard) + ["_flags"] * (cell.spiking or cell.held) + ["_slopes"] * (cell.slope == "given")
     names += [f"_keep_{n}" for n in cell.kept] + [f"_grec_{s}" for s in cell.record]
     names += [f"_garr_{r}" for r in cell.wired] + [f"_gdense_{r}" for r in cell.dense if str(arrival(r)) in cell.wrt]
     names += [f"_gin_{s}" for s in cell.signals if s in cell.wrt] + ["_gconst"] * bool(_wrt_constants(cell))
-    return names + ["_gs"] * _sends(group, group.cells.index(cell))
-
-
-def _sends(group: Structure, p: int) -> bool:
-    return any(w.source == p for w in group.wires)
+    return names + ["_gs"] * group.sends(p)
 
 
 def _wrt_constants(cell: Cell) -> list[str]:
@@ -187,7 +178,7 @@ def _forward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: St
     before, constants = _constant_lines(cell)
     states = {s: symbol(s) for s in cell.spec.states}
     for event, operations in cell.program.events:  # the symbols of the states where this pass begins
-        if event in events:
+        if event in events or not events:
             break
         states |= {x: op.name for op in operations if isinstance(op, Let) and (x := cell.program.state_of(op.name))}
     lines += [f"{name} = _x_{s}[_s + _i]" for s, name in states.items()]
@@ -242,7 +233,8 @@ def _backward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: S
     lines = [f"{bar(s)} = _g_{s}[_s + _i]" for s in cell.spec.states]
     fires = cell.spiking and "threshold" in events
     if fires:
-        lines += [f"{bar('_spike')} = _gspikes[_o + _i]{' + _gs[_i]' if _sends(group, p) else ''}"]
+        parts = ["_gspikes[_o + _i]"] * cell.heard + ["_gs[_i]"] * group.sends(p)
+        lines += [f"{bar('_spike')} = {' + '.join(parts) or 'real(0.0)'}"]
     lines += constants + [f"{n} = _keep_{n}[_k + _i]" for n in cell.kept]
     lines += _input_lines(cell, (s for s in cell.signals if s in names)) + _flag_lines(cell, names)
     lines += [_assign(let.name, let.value) for let in again]
@@ -250,7 +242,7 @@ def _backward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: S
         lines += _slope_lines(cell)
     lines += [_assign(let.name, let.value) for let in reverse.lets]
     lines += _result_lines(cell, reverse, is_first, group, p, fires)
-    arguments = ", ".join(["_o", "_k", "_s", "_size", *_backward_arrays(cell, group)])
+    arguments = ", ".join(["_o", "_k", "_s", "_size", *_backward_arrays(cell, group, p)])
     return _function(f"_backward_{p}_{k}({arguments})", [*before, *UNSIGNED, "for _i in range(np.uint64(_size)):", *_indented(lines)])
 
 
@@ -283,7 +275,7 @@ def _result_lines(cell: Cell, reverse: Backward, is_first: bool, group: Structur
     for k, c in enumerate(_wrt_constants(cell)):
         if c in reverse.results:
             lines.append(f"_gconst[{k}, _i] += {code(reverse.results[c], 'kernel')}")
-    if _sends(group, p) and not fires and cell.spiking:
+    if group.sends(p) and not fires and cell.spiking:
         lines.append(f"_gs[_i] = {code(reverse.results['_spike'], 'kernel') if '_spike' in reverse.results else 'real(0.0)'}")
     return lines
 
@@ -298,62 +290,74 @@ def _forward(group: Structure) -> str:
         out += [f"_fired{p} = np.zeros((_chunk*_n{p} + 7)//8*8, np.uint8)"] * cell.spiking
         out += [f"_words{p} = _fired{p}.view(np.uint64)"] * cell.lists
     step = ["_rows = min(_chunk, _end - _b)"]
-    step += [f"_acc_{r}{p}[:] = real(0.0)" for p, cell in enumerate(group.cells) for r in cell.wired]
-    step += [line for w, wire in enumerate(group.wires) if wire.source < 0 for line in _gathering(w, group)]
-    passes = _passes(group)
-    step += [_call("forward", cell, p, k, _forward_arrays(cell)) for cell, p, k, _ in passes if k == 0]
-    step += [
-        f"list_fired(_fired{p}, _words{p}, _rows*_n{p}, _n{p}, _t*_trials + _b, _ids{p}, _counts{p})"
-        for p, cell in enumerate(group.cells)
-        if cell.lists and "threshold" in cell.passes(group.split)[0]
-    ]
-    if group.split:
-        step += [line for w, wire in enumerate(group.wires) if wire.source >= 0 for line in _gathering(w, group)]
-        step += [_call("forward", cell, p, k, _forward_arrays(cell)) for cell, p, k, _ in passes if k == 1]
-        step += [
-            f"list_fired(_fired{p}, _words{p}, _rows*_n{p}, _n{p}, _t*_trials + _b, _ids{p}, _counts{p})"
-            for p, cell in enumerate(group.cells)
-            if cell.lists and "threshold" not in cell.passes(True)[0]
-        ]
+    for stage in sorted(set(group.stages)):
+        step += _forward_stage(stage, group)
     loop = ["_now = np.int32(_t)", "for _b in range(_begin, _end, _chunk):", *_indented(step)]
     out += ["for _t in range(_t0, _t1):", *_indented(loop)]
     return ENTRY + _function(f"forward({', '.join(forward_arguments(group))})", out, decorate=False)
+
+
+def _forward_stage(stage: int, group: Structure) -> list[str]:
+    """What arrives, a pass over the neurons; where spikes travel inside the stage, what they bring and a second pass."""
+    members = [(p, cell) for p, cell in enumerate(group.cells) if group.stages[p] == stage]
+    wires = [(w, wire) for w, wire in enumerate(group.wires) if group.stages[wire.target] == stage]
+    lines = [f"_acc_{r}{p}[:] = real(0.0)" for p, cell in members for r in cell.wired]
+    lines += [line for w, wire in wires if not group.is_cyclic(wire) for line in _gathering(w, group)]
+    for k in (0, 1):
+        lines += [line for w, wire in wires if k and group.is_cyclic(wire) for line in _gathering(w, group)]
+        for p, cell in members:
+            passes = cell.passes(group.is_split(p))
+            if k < len(passes):
+                lines.append(_call("forward", p, k, _forward_arrays(cell)))
+                lines += [_listing(p)] * (cell.lists and "threshold" in passes[k])
+    return lines
+
+
+def _listing(p: int) -> str:
+    return f"list_fired(_fired{p}, _words{p}, _rows, _n{p}, _t*_trials + _b, _ids{p}, _counts{p})"
 
 
 def _backward(group: Structure) -> str:
     out = ["_begin, _end = _edges[_part], _edges[_part + 1]", "_stride = 1"]
     for p, cell in enumerate(group.cells):
         out += [f"_garr_{r}{p} = np.zeros(_chunk*_n{p}, real)" for r in cell.wired]
-        out += [f"_gs{p} = np.zeros(_chunk*_n{p}, real)"] * _sends(group, p)
+        out += [f"_gs{p} = np.zeros(_chunk*_n{p}, real)"] * group.sends(p)
         out += [f"_gconst_{p} = _gconst{p}[_part]"] * bool(_wrt_constants(cell))
-    for w, wire in enumerate(group.wires):
-        out += [f"_gweight_{w} = _gweight{w}[_part]"] * wire.wrt_weight
+    out += [f"_gweight_{w} = _gweight{w}[_part]" for w, wire in enumerate(group.wires) if wire.wrt_weight]
     sums = [f"_gconst_{p}" for p, cell in enumerate(group.cells) if _wrt_constants(cell)]
     sums += [f"_gweight_{w}" for w, wire in enumerate(group.wires) if wire.wrt_weight]
     out += ["if _t1 == _steps:", *(f"    {name}[:] = real(0.0)" for name in sums)] if sums else []
-    passes, step = _passes(group), ["_rows = min(_chunk, _end - _b)"]
-
-    def run(k: int) -> list[str]:
-        return [_call("backward", cell, p, j, _backward_arrays(cell, group)) for cell, p, j, _ in passes if j == k]
-
-    if group.split:
-        # the spikes of the newest step are received in the second pass, later in the step than their threshold, or one step on
-        back = [line for p in range(len(group.cells)) if _sends(group, p) for line in _returning(p, group)]
-        store = [
-            f"_ring_{r}{p}[_t % _ring_{r}{p}.shape[0], _b*_n{p}:(_b + _rows)*_n{p}] = _garr_{r}{p}[:_rows*_n{p}]"
-            for p in range(len(group.cells))
-            for r in _ringed(group, p)
-        ]
-        step += [*back, *run(1), *store, *run(0)] if group.lag else [*run(1), *store, *back, *run(0)]
-    else:
-        step += run(0)
+    step = ["_rows = min(_chunk, _end - _b)"]
+    for stage in sorted(set(group.stages), reverse=True):
+        step += _backward_stage(stage, group)
     step += [line for w in range(len(group.wires)) for line in _scattering(w, group)]
     loop = ["for _b in range(_begin, _end, _chunk):", *_indented(step)]
     out += ["for _t in range(_t1 - 1, _t0 - 1, -1):", *_indented(loop)]
     return ENTRY + _function(f"backward({', '.join(backward_arguments(group))})", out, decorate=False)
 
 
-def _call(direction: str, cell: Cell, p: int, k: int, arrays: list[str]) -> str:
+def _backward_stage(stage: int, group: Structure) -> list[str]:
+    """The passes in reverse; before the one with the threshold, what its spikes are to the steps in which they arrive."""
+    members = [(p, cell) for p, cell in enumerate(group.cells) if group.stages[p] == stage]
+    lines: list[str] = []
+    for k in (1, 0):
+        for p, cell in members:
+            passes = cell.passes(group.is_split(p))
+            if k < len(passes) and cell.spiking and "threshold" in passes[k]:
+                lines += _returning(p, group, fresh=k == len(passes) - 1)
+        lines += [
+            _call("backward", p, k, _backward_arrays(cell, group, p)) for p, cell in members if k < len(cell.passes(group.is_split(p)))
+        ]
+        for p, cell in members:
+            if k == len(cell.passes(group.is_split(p))) - 1:  # the last pass is the one that receives
+                lines += [
+                    f"_ring_{r}{p}[_t % _ring_{r}{p}.shape[0], _b*_n{p}:(_b + _rows)*_n{p}] = _garr_{r}{p}[:_rows*_n{p}]"
+                    for r in group.awaited(p)
+                ]
+    return lines
+
+
+def _call(direction: str, p: int, k: int, arrays: list[str]) -> str:
     own = {"_gconst": f"_gconst_{p}"} if direction == "backward" else {}
     where = [f"(_t*_trials + _b)*_n{p}", f"((_t - _t0)*_stride*_trials + _b)*_n{p}", f"_b*_n{p}", f"_rows*_n{p}"]
     first = ["_now"] if direction == "forward" else []
@@ -363,8 +367,7 @@ def _call(direction: str, cell: Cell, p: int, k: int, arrays: list[str]) -> str:
 def _source_row(w: int, group: Structure) -> tuple[list[str], str]:
     """Lines that set _r to the row (step and trial) whose spikes arrive now, and (ids, first, last) of its events."""
     wire = group.wires[w]
-    lag = group.lag if wire.source >= 0 else 0
-    lines = [f"_u = _t - _delays{w}[_d]{' - 1' if lag else ''}", "if _u < 0:", "    continue"]
+    lines = [f"_u = _t - _delays{w}[_d]{' - 1' if group.lag(wire) else ''}", "if _u < 0:", "    continue"]
     if wire.source < 0:
         return lines, f"_events{w}, _first{w}[_r], _first{w}[_r] + _many{w}[_r]"
     return lines, f"_ids{wire.source}[_r], 0, _counts{wire.source}[_r]"
@@ -381,7 +384,13 @@ def _gathering(w: int, group: Structure) -> list[str]:
         if wire.kind == "dense"
         else f"gather_sparse({events}, _start{w}[_d], _post{w}, _weight{w}, {into})"
     )
-    inner = [*lines, "for _j in range(_rows):", *_indented(["_r = _u*_trials + _b + _j", call])]
+    one_by_one = ["for _j in range(_rows):", *_indented(["_r = _u*_trials + _b + _j", call])]
+    if wire.kind == "dense" and wire.source >= 0:
+        p, row = wire.source, "_u*_trials + _b"
+        spikes = f"_spikes{p}[({row})*_n{p}:({row} + _rows)*_n{p}].reshape(_rows, _n{p})"
+        at_once = f"product({spikes}, _weight{w}[_d], _rows, {to}[:_rows*{n}].reshape(_rows, {n}), False)"
+        one_by_one = [f"if is_busy(_counts{p}, {row}, _rows, _n{p}):", f"    {at_once}", "else:", *_indented(one_by_one)]
+    inner = [*lines, *one_by_one]
     return [f"for _d in range(_delays{w}.size):", *_indented(inner)]
 
 
@@ -406,24 +415,26 @@ def _scattering(w: int, group: Structure) -> list[str]:
     return [f"for _d in range(_delays{w}.size):", *_indented([*lines, *inner])] if inner else []
 
 
-def _returning(p: int, group: Structure) -> list[str]:
-    """Lines that set _gs: the gradient of the spikes of cell p at this step from all steps in which they arrive."""
-    lines = [] if group.lag == 0 and not group.cells[p].detach_reset else [f"_gs{p}[:] = real(0.0)"]
+def _returning(p: int, group: Structure, fresh: bool) -> list[str]:
+    """Lines that put into _gs the gradient of the spikes of cell p at this step from all steps in which they arrive.
+
+    fresh: whether _gs holds nothing yet; else the second pass has left there what a reset asks of the spike."""
+    lines = [f"_gs{p}[:] = real(0.0)"] if fresh and group.sends(p) else []
     for w, wire in enumerate(group.wires):
         if wire.source != p:
             continue
         ring, n = f"_ring_{wire.receptor}{wire.target}", f"_n{wire.target}"
         gradient = f"{ring}[_u % {ring}.shape[0], _b*{n}:(_b + _rows)*{n}].reshape(_rows, {n})"
-        inner = [f"_u = _t + _delays{w}[_d]{' + 1' if group.lag else ''}", "if _u >= _steps:", "    continue"]
-        inner += [_project(w, wire.kind, gradient, f"_gs{p}[:_rows*_n{p}].reshape(_rows, _n{p})")]
+        inner = [f"_u = _t + _delays{w}[_d]{' + 1' if group.lag(wire) else ''}", "if _u >= _steps:", "    continue"]
+        inner += [_project(w, wire.kind, gradient, f"_gs{p}[:_rows*_n{p}].reshape(_rows, _n{p})", "False")]
         lines += [f"for _d in range(_delays{w}.size):", *_indented(inner)]
     return lines
 
 
-def _project(w: int, kind: str, gradient: str, out: str) -> str:
+def _project(w: int, kind: str, gradient: str, out: str, fresh: str) -> str:
     if kind == "dense":
-        return f"project_back({gradient}, _back{w}[_d], _rows, {out})"
-    return f"project_back_sparse({gradient}, _start{w}[_d], _post{w}, _weight{w}, _rows, {out})"
+        return f"product({gradient}, _back{w}[_d], _rows, {out}, {fresh})"
+    return f"product_sparse({gradient}, _start{w}[_d], _post{w}, _weight{w}, _rows, {out}, {fresh})"
 
 
 def _function(signature: str, lines: list[str], decorate: bool = True) -> str:

@@ -24,7 +24,8 @@ class Cell:
     change in time.  wired, dense: receptors that spikes reach through wires, and those with increments given.
     slope: the surrogate's derivative as an expression of x, 'given' where it is computed outside, '' for none.
     record: states kept at the start of each step.  wrt: constants, signals and '_arrive_R' whose gradient is wanted.
-    lists: whether the indices of the neurons that fire are written down."""
+    lists: whether the indices of the neurons that fire are written down.  heard: whether the loss depends on the spikes
+    themselves, not only through wires."""
 
     spec: NeuronSpec
     scheme: str
@@ -40,6 +41,7 @@ class Cell:
     record: tuple[str, ...]
     wrt: tuple[str, ...]
     lists: bool
+    heard: bool = True
 
     @cached_property
     def program(self) -> Program:
@@ -77,11 +79,13 @@ class Cell:
         """What the forward pass keeps of every step: either all that the gradients need, or the states at the
         start of the step, from which the rest is computed again, whichever is less."""
         needed = self._needed
-        direct = sorted(str(s) for s in needed)
+        # a slope that is computed outside needs the margin itself
+        outside = {str(MARGIN)} if self.slope == "given" and MARGIN in needed else set()
+        direct = sorted(str(s) for s in needed if str(s) not in outside)
         late = [n for n in direct if self._arrived(n)]
         early = sorted(str(s) for n in direct if n not in late for s in self._ancestors(symbol(n)) if str(s) in self.spec.states)
         again = sorted({*late, *early})
-        return tuple(direct if len(direct) <= len(again) else again)
+        return tuple(sorted({*outside, *(direct if len(direct) <= len(again) else again)}))
 
     @cached_property
     def again(self) -> tuple[str, ...]:
@@ -132,19 +136,32 @@ class Wire:
 
 @dataclass(frozen=True)
 class Structure:
-    """A group of populations that advance together, and the wires that reach them. dtype: 'float32' or 'float64'."""
+    """Populations that advance together, and the wires that reach them. stages: for each cell the number of its stage;
+    spikes flow from a stage to later ones, and within it in circles.  dtype: 'float32' or 'float64'."""
 
     cells: tuple[Cell, ...]
     wires: tuple[Wire, ...]
+    stages: tuple[int, ...]
     dtype: str
 
-    @property
-    def split(self) -> bool:
-        """Whether spikes travel inside the group, so that each step takes two passes."""
-        return any(w.source >= 0 for w in self.wires)
+    def is_cyclic(self, wire: Wire) -> bool:
+        """Whether a wire stays within its stage."""
+        return wire.source >= 0 and self.stages[wire.source] == self.stages[wire.target]
 
-    @property
-    def lag(self) -> int:
+    def is_split(self, p: int) -> bool:
+        """Whether spikes travel inside the stage of cell p, so that each of its steps takes two passes."""
+        return any(self.is_cyclic(w) and self.stages[w.target] == self.stages[p] for w in self.wires)
+
+    def sends(self, p: int) -> bool:
+        """Whether a wire starts at cell p."""
+        return any(w.source == p for w in self.wires)
+
+    def awaited(self, p: int) -> list[str]:
+        """Receptors of cell p whose gradients wait for the step in which their spikes were fired."""
+        return sorted({w.receptor for w in self.wires if w.source >= 0 and w.target == p})
+
+    def lag(self, wire: Wire) -> int:
         """1 where spikes are received before the threshold of the same step, so that the newest are those of the step before."""
-        order = self.cells[0].order
-        return int("threshold" in order and "receive" in order and order.index("receive") < order.index("threshold"))
+        order = self.cells[wire.target].order
+        early = "threshold" in order and "receive" in order and order.index("receive") < order.index("threshold")
+        return int(self.is_cyclic(wire) and early)

@@ -6,7 +6,7 @@ a group, takes spikes known beforehand as events, and keeps of each step only wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spiketwin.models.discretisation.program import arrival, unsupported_order
+from spiketwin.models.engines.fused.kernels import CROSSOVER
 from spiketwin.models.engines.fused.structure import GAIN, Cell, Structure, Wire
 from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.engines.torch.buffers import POOL
@@ -24,9 +25,7 @@ from spiketwin.models.engines.torch.population import Rows, RunningPopulation
 from spiketwin.models.engines.torch.projections import DenseProjection, SparseProjection, WeightedProjection
 from spiketwin.models.spikes import Spikes
 
-# Share of ones above which a matrix product of all steps is faster than gathering events (benchmarks/scaling.py).
-CROSSOVER = 0.2
-CHUNK = 512  # neurons of a chunk: enough to vectorise, few enough to stay in the first cache
+CHUNK = 768  # neurons of a chunk: enough to vectorise, few enough to stay in the first cache
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -60,29 +59,35 @@ def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...], link
     return ""
 
 
-def carries_events(module: WeightedProjection, spikes: Tensor | Spikes, fired: Rows | None) -> Rows | None:
-    """The spikes as events if the kernel should gather them one by one; None where a matrix product is faster or needed."""
-    if not isinstance(module, DenseProjection | SparseProjection):
+def takes_events(module: WeightedProjection) -> bool:
+    """Whether spikes can pass a projection one by one."""
+    return isinstance(module, DenseProjection | SparseProjection)
+
+
+def events(module: WeightedProjection, spikes: Tensor | Spikes, fired: Rows | None) -> Rows | None:
+    """The spikes as events if the kernel should gather them one by one; None where a matrix product is faster or needed.
+
+    fired: what a kernel has written down of the spikes of an earlier population."""
+    if not takes_events(module):
         return None
-    T, B, N = spikes.shape
     if isinstance(spikes, Spikes):
-        return Rows(*spikes.rows()) if len(spikes) <= CROSSOVER * T * B * N else None
-    return fired if fired is not None and fired.many.sum() <= CROSSOVER * T * B * N else None
+        fired = Rows(*spikes.rows())
+    return fired if fired is not None and fired.density(spikes.shape[2]) <= CROSSOVER else None
 
 
 def advance(
-    group: Mapping[str, RunningPopulation],
+    stages: Sequence[Mapping[str, RunningPopulation]],
     order: tuple[str, ...],
     links: list[Link],
     listed: Callable[[str], bool],
     checkpoint_steps: int | None = None,
 ) -> None:
-    """Run all steps of the populations of a group and leave the results in them.
+    """Run all steps of some groups of populations, in one kernel, and leave the results in them.
 
-    listed: whether the spikes of a population will be wanted as events.  checkpoint_steps: keep only the states
+    stages: groups, in an order in which spikes only flow forward.  listed: whether the spikes of a population will be wanted as events.  checkpoint_steps: keep only the states
     every so many steps, and compute the steps between them a second time on the way back.
     """
-    run = _Run(group, order, links, listed, checkpoint_steps)
+    run = _Run(stages, order, links, listed, checkpoint_steps)
     names, tensors = list(run.inputs), list(run.inputs.values())
     # what stays with the graph must not refer back to tensors that know the graph: nobody would ever free them
     run.inputs = {}
@@ -92,11 +97,18 @@ def advance(
         run.forward({n: _array(t) for n, t in zip(names, tensors)}, keep=False)
         results = run.results()
     given = dict(zip(run.outputs, results, strict=True))
-    for p, population in enumerate(group.values()):
+    for p, population in enumerate(population for group in stages for population in group.values()):
         cell = run.structure.cells[p]
         states = {s: given[f"_rec_{s}{p}"] for s in cell.record}
         final = {s: given[f"_x_{s}{p}"] for s in cell.spec.states}
         population.finish(given.get(f"_spikes{p}"), states, final, run.fired(p) if cell.lists else None)
+
+
+def structure(
+    stages: Sequence[Mapping[str, RunningPopulation]], order: tuple[str, ...], links: list[Link], listed: Callable[[str], bool]
+) -> Structure:
+    """What the kernel of these groups is generated from."""
+    return _Run(stages, order, links, listed, None).structure
 
 
 class _Fused(torch.autograd.Function):
@@ -126,7 +138,8 @@ class _Run:
     'in:P:NAME', dense arrivals 'dense:P:NAME', weights 'w:W', spikes of earlier groups 'spikes:W'.
     """
 
-    def __init__(self, group, order, links, listed, checkpoint_steps) -> None:
+    def __init__(self, stages, order, links, listed, checkpoint_steps) -> None:
+        group = {name: population for members in stages for name, population in members.items()}
         populations = list(group.values())
         setting = populations[0].setting
         self.T, self.B = setting.steps, setting.trials
@@ -138,7 +151,7 @@ class _Run:
         self.inputs: dict[str, Tensor] = {}
         cells = tuple(self._cell(p, name, population, order, links, listed(name)) for p, (name, population) in enumerate(group.items()))
         wires = tuple(self._wire(w, link) for w, link in enumerate(links))
-        self.structure = _interned(Structure(cells, wires, str(self.dtype)))
+        self.structure = _interned(Structure(cells, wires, tuple(k for k, members in enumerate(stages) for _ in members), str(self.dtype)))
         self.outputs = [f"_spikes{p}" for p, cell in enumerate(cells) if cell.spiking]
         self.outputs += [f"_rec_{s}{p}" for p, cell in enumerate(cells) for s in cell.record]
         self.outputs += [f"_x_{s}{p}" for p, cell in enumerate(cells) for s in cell.spec.states]
@@ -214,7 +227,8 @@ class _Run:
         parts = 8 if summed <= 1 << 18 else 4 if summed <= 1 << 24 else 2
         self.parts = min(parts, self.B)
         self.edges = np.linspace(0, self.B, self.parts + 1).astype(np.int64)
-        self.chunk = int(min(max(1, CHUNK // max(self.sizes)), np.diff(self.edges).max()))
+        # at least four trials where there are: they share each weight that is loaded
+        self.chunk = int(min(max(4, CHUNK // max(self.sizes)), np.diff(self.edges).max()))
 
     # -- arrays --------------------------------------------------------------------------------------
 
@@ -307,8 +321,8 @@ class _Run:
             names += [f"_until{p}"] if cell.timed else [f"_active{p}"] if cell.held else []
         return names
 
-    def _call(self, direction: str, t0: int, t1: int, stride: int = 0, own: Mapping[str, Any] | None = None) -> None:
-        function, names = _kernel(self.structure, direction)
+    def _call(self, direction: str, t0: int, t1: int, stride: int = 0, own: Mapping[str, Any] | None = None, structure=None) -> None:
+        function, names = _kernel(structure or self.structure, direction)
         values = {**self.arrays, **(own or {}), "_edges": self.edges, "_t0": t0, "_t1": t1, "_steps": self.T, "_trials": self.B}
         values |= {"_chunk": self.chunk, "_stride": stride}
         arguments = [values[n] for n in names if n != "_part"]
@@ -334,10 +348,23 @@ class _Run:
         """Gradients of the inputs, by name. gradients: of the outputs, None for zero."""
         T, B = self.T, self.B
         own: dict[str, Any] = self._inputs_as_arrays(given)
-        for p, (cell, n) in enumerate(zip(self.structure.cells, self.sizes, strict=True)):
+        # what the loss does not depend on is not even read
+        structure = replace(
+            self.structure,
+            cells=tuple(
+                replace(
+                    cell,
+                    heard=cell.spiking and gradients[f"_spikes{p}"] is not None,
+                    record=tuple(s for s in cell.record if gradients[f"_rec_{s}{p}"] is not None),
+                )
+                for p, cell in enumerate(self.structure.cells)
+            ),
+        )
+        structure = _interned(structure)
+        for p, (cell, n) in enumerate(zip(structure.cells, self.sizes, strict=True)):
             own |= {f"_g_{s}{p}": self._gradient(gradients[f"_x_{s}{p}"], B * n).copy() for s in cell.spec.states}
             own |= {f"_grec_{s}{p}": self._gradient(gradients[f"_rec_{s}{p}"], T * B * n) for s in cell.record}
-            if cell.spiking:
+            if cell.heard:
                 own[f"_gspikes{p}"] = self._gradient(gradients[f"_spikes{p}"], T * B * n)
             own |= {f"_gin_{s}{p}": self._zeros((1 if s in cell.fixed else T) * B * n) for s in cell.signals if s in cell.wrt}
             own |= {
@@ -351,10 +378,13 @@ class _Run:
             if wire.wrt_weight:
                 own[f"_gweight{w}"] = self._empty(self.parts, *(_swapped(weight.shape) if wire.kind == "dense" else weight.shape))
             if wire.wrt_source:
-                own[f"_gsource{w}"] = self._zeros(T * B, self.shapes[f"spikes:{w}"][2])
+                once = len(self.delays[w]) == 1  # then each row is written once, but for the last, which arrive too late
+                source = (self._empty if once else self._zeros)(T * B, self.shapes[f"spikes:{w}"][2])
+                source[max(T - self.delays[w][0], 0) * B :] = 0
+                own[f"_gsource{w}"] = source
             if wire.source >= 0:
                 ring = f"_ring_{wire.receptor}{wire.target}"
-                slots = max(self.delays[w]) + self.structure.lag + 1
+                slots = max(self.delays[w]) + self.structure.lag(wire) + 1
                 if ring not in own or own[ring].shape[0] < slots:
                     own[ring] = self._zeros(slots, B * self.sizes[wire.target])
         if self.starts:
@@ -364,9 +394,9 @@ class _Run:
                 for p in range(len(self.sizes)):
                     again |= self._kept(p, t1 - t0)
                 self._call("forward", t0, t1, stride=1, own=own | again)
-                self._call("backward", t0, t1, own=own | again | self._slopes(own | again))
+                self._call("backward", t0, t1, own=own | again | self._slopes(own | again), structure=structure)
         else:
-            self._call("backward", 0, T, own=own | self._slopes(self.arrays))
+            self._call("backward", 0, T, own=own | self._slopes(self.arrays), structure=structure)
         return self._collected(own)
 
     def _slopes(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiketwin.models.engines.poisson import poisson
 from spiketwin.models.engines.torch import fused
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, module_of
-from spiketwin.models.network import Convolution, Network, PoissonSource
+from spiketwin.models.network import Convolution, Network, PoissonSource, Projection
 from spiketwin.models.recording import Record
 from spiketwin.models.semantics import REFERENCE
 from spiketwin.models.spec import unknown
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.torch.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,18 @@ class Activity:
     spikes: Mapping[str, Tensor]
     states: Mapping[str, Mapping[str, Tensor]]
     final: Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(eq=False)
+class Block:
+    """Groups of populations that run together. refusal: '' where a fused kernel does, else why none can."""
+
+    groups: list[dict[str, RunningPopulation]]
+    refusal: str
+
+    @property
+    def populations(self) -> dict[str, RunningPopulation]:
+        return {name: population for group in self.groups for name, population in group.items()}
 
 
 class TorchNetwork(nn.Module):
@@ -77,6 +94,7 @@ class TorchNetwork(nn.Module):
         if checkpoint_steps is not None and checkpoint_steps < 1:
             raise ValueError(f"checkpoint_steps = {checkpoint_steps} must be at least 1, or None to keep every step")
         self.kernels, self.checkpoint_steps = kernels, checkpoint_steps
+        self.density: dict[str, float] = {}  # spikes per neuron and step in the last run
         trainable = dict(trainable_parameters or {})
         names = [p.name for p in network.populations]
         if strange := [name for name in trainable if name not in names]:
@@ -102,7 +120,8 @@ class TorchNetwork(nn.Module):
     ) -> Activity:
         """Run all steps.
 
-        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N].
+        inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N];
+        'population.receptor' -> increments in SI, the same shapes. [1, B, N] is the same at every step of `steps`.
         steps, trials: T and B where no input has them.  record: population -> states to return.
         noise: 'population.xi' (standard normal) or 'population.rand' (uniform) -> [T, B, N]; what is missing is drawn
         from `generator`, as are the spikes of Poisson sources.
@@ -114,67 +133,98 @@ class TorchNetwork(nn.Module):
         spikes: dict[str, Tensor | Spikes] = {
             s.name: self._source(s, given.pop(s.name, None), T, B, generator) for s in self.network.sources
         }
-        drives = {
-            p.name: {
-                d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size)
-                for d in p.neuron.drives
-                if f"{p.name}.{d}" in given
+        drives, increments = (
+            {
+                p.name: {
+                    d: self._drive(f"{p.name}.{d}", given.pop(f"{p.name}.{d}"), T, B, p.size)
+                    for d in getattr(p.neuron, kind)
+                    if f"{p.name}.{d}" in given
+                }
+                for p in self.network.populations
             }
-            for p in self.network.populations
-        }
+            for kind in ("drives", "inputs")
+        )
         if given:
-            known = [*spikes, *(f"{p.name}.{d}" for p in self.network.populations for d in p.neuron.drives)]
+            known = [*spikes, *(f"{p.name}.{d}" for p in self.network.populations for d in (*p.neuron.drives, *p.neuron.inputs))]
             raise ValueError(unknown(next(iter(given)), "input", "network", known))
         draws = self._noise(dict(noise or {}), T, B, generator)
 
         setting = Setting(self.scheme, self.dt_ms * 1e-3, T, B, self.surrogate, self.detach_reset)
         done: dict[str, RunningPopulation] = {}
-        for index, group in enumerate(self.groups):
-            running = {}
-            for name in group:
-                self.populations[name].project_()
-                running[name] = RunningPopulation(self.populations[name], setting, record.get(name, ()), drives[name], draws[name])
-            self._advance(running, spikes, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
-            spikes |= {name: population.all_spikes() for name, population in running.items()}
-            done |= running
+        for index, block in enumerate(self._blocks(setting, record, drives, draws)):
+            for name, population in block.populations.items():
+                for receptor, tensor in increments[name].items():
+                    population.add_increments(receptor, tensor)
+            self._advance(block, spikes, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
+            spikes |= {name: population.all_spikes() for name, population in block.populations.items()}
+            done |= block.populations
+        self.density |= {name: population.fired.density(population.size) for name, population in done.items() if population.fired}
         return Activity(
             {p.name: spikes[p.name] for p in self.network.populations},
             {name: done[name].all_states() for name in record},
             {p.name: done[p.name].final() for p in self.network.populations},
         )
 
-    def _advance(self, group: dict[str, RunningPopulation], spikes, done, progress: Callable[[float], None] | None) -> None:
-        """Run all steps of a group, in one kernel where that is possible. spikes, done: of sources and of groups that have run."""
-        inside = [p for p in self.network.projections if p.source in group and p.target in group]
-        outside = [p for p in self.network.projections if p.source not in group and p.target in group]
-        reason = (
-            "kernels='torch'" if self.kernels == "torch" else fused.refusal(group, self.order, [self.projections[p.name] for p in inside])
-        )
-        if self.kernels == "fused" and reason:
+    def _blocks(self, setting: Setting, record, drives, draws) -> list[Block]:
+        """The groups, made ready to run: those that one kernel can run together in one block."""
+        blocks: list[Block] = []
+        for names in self.groups:
+            group = {}
+            for name in names:
+                self.populations[name].project_()
+                group[name] = RunningPopulation(self.populations[name], setting, record.get(name, ()), drives[name], draws[name])
+            block = Block([group], self._refusal(group))
+            if blocks and not block.refusal and not blocks[-1].refusal and self._flows(blocks[-1], block):
+                blocks[-1].groups.append(group)
+            else:
+                blocks.append(block)
+        return blocks
+
+    def _refusal(self, group: Mapping[str, RunningPopulation]) -> str:
+        """'' or why no kernel runs this group. Raises ValueError if one was asked for."""
+        if self.kernels == "torch":
+            return "kernels='torch'"
+        inside = [self.projections[p.name] for p in self.network.projections if p.source in group and p.target in group]
+        reason = fused.refusal(group, self.order, inside)
+        if reason and self.kernels == "fused":
             raise ValueError(f"no kernel for {', '.join(group)}: {reason}; use kernels='auto'")
+        return reason
+
+    def _flows(self, first: Block, second: Block) -> bool:
+        """Whether all that `first` sends to `second` can be sent inside one kernel."""
+        between = [p for p in self.network.projections if p.source in first.populations and p.target in second.populations]
+        return all(fused.takes_events(self.projections[p.name]) for p in between)
+
+    def _advance(self, block: Block, spikes, done, progress: Callable[[float], None] | None) -> None:
+        """Run all steps of a block. spikes, done: of sources and of blocks that have run."""
+        populations = block.populations
+        inside = [p for p in self.network.projections if p.source in populations and p.target in populations]
+        outside = [p for p in self.network.projections if p.source not in populations and p.target in populations]
         links = []
         for p in outside:
-            module, fired = self.projections[p.name], done[p.source].fired if p.source in done else None
-            events = None if reason else fused.carries_events(module, spikes[p.source], fired)
+            module, given = self.projections[p.name], spikes[p.source]
+            events = None if block.refusal else fused.events(module, given, done[p.source].fired if p.source in done else None)
             if events is None:
-                group[p.target].add_increments(p.receptor, self._finite(p, arrivals(module, spikes[p.source]), spikes[p.source]))
+                populations[p.target].add_increments(p.receptor, self._finite(p, arrivals(module, given)))
             else:
-                self._finite(p, module.weight, spikes[p.source])
-                links.append(fused.Link(module, p.target, events, spikes[p.source] if torch.is_tensor(spikes[p.source]) else None))
-        if not reason:
-            links += [fused.Link(self.projections[p.name], p.target, p.source) for p in inside]
-            fused.advance(group, self.order, links, self._is_listed, self.checkpoint_steps)
+                self._finite(p, module.weight)
+                links.append(fused.Link(module, p.target, events, given if torch.is_tensor(given) else None))
+        if not block.refusal:
+            for p in inside:
+                self._finite(p, self.projections[p.name].weight)
+                links.append(fused.Link(self.projections[p.name], p.target, p.source))
+            fused.advance(block.groups, self.order, links, self._is_listed, self.checkpoint_steps)
             return
         for p in inside:
             module = self.projections[p.name]
-            group[p.target].recurrent.append(Recurrent(group[p.source], p.receptor, module.delays, module.transmit_stacked()))
-        step_by_step(tuple(group.values()), self.order, progress)
+            populations[p.target].recurrent.append(Recurrent(populations[p.source], p.receptor, module.delays, module.transmit_stacked()))
+        step_by_step(tuple(populations.values()), self.order, progress)
 
     def _is_listed(self, name: str) -> bool:
         """Whether a projection can take the spikes of a population as events."""
         return any(p.source == name and not isinstance(p.weights, Convolution) for p in self.network.projections)
 
-    def _finite(self, projection, values: Tensor, spikes: Tensor | Spikes) -> Tensor:
+    def _finite(self, projection: Projection, values: Tensor) -> Tensor:
         # one sum finds a NaN of the weights as well as one of the input
         if not torch.isfinite(values.detach().sum()):
             is_input = torch.isfinite(self.projections[projection.name].weight).all()
@@ -191,13 +241,16 @@ class TorchNetwork(nn.Module):
             shape = tuple(value.shape)
             if not shape:
                 raise ValueError(f"input '{key}' is one number; give [T], [T, N] or [T, B, N]")
-            if steps not in (None, shape[0]):
+            is_constant = len(shape) == 3 and shape[0] == 1 and "." in key
+            if not is_constant and steps not in (None, shape[0]):
                 raise ValueError(f"input '{key}' has {shape[0]} steps, but another input or `steps` says {steps}; make them equal")
-            steps = shape[0]
+            steps = steps if is_constant else shape[0]
             if len(shape) == 3 and shape[1] != 1:
                 if trials not in (None, shape[1]):
                     raise ValueError(f"input '{key}' has {shape[1]} trials, but another input or `trials` says {trials}; make them equal")
                 trials = shape[1]
+        if steps is None and given:
+            steps = 1
         if not steps:
             raise ValueError("the run has no steps: give an input that lasts, or steps=…")
         return steps, trials or 1
@@ -212,9 +265,8 @@ class TorchNetwork(nn.Module):
     def _source(self, source, given, T: int, B: int, generator) -> Tensor | Spikes:
         name, shape = source.name, (T, B, source.size)
         if given is None and isinstance(source, PoissonSource):
-            probability = -torch.expm1(-torch.as_tensor(source.rate_hz, dtype=torch.float64) * self.dt_ms * 1e-3)
-            draws = torch.rand(shape, generator=generator, device=self.like.device, dtype=self.like.dtype)
-            return (draws < probability.to(draws)).to(draws.dtype)
+            key = torch.randint(1 << 62, (), generator=generator, device=generator.device if generator else "cpu")
+            return poisson(source.rate_hz, T, B, source.size, self.dt_ms, np.uint64(key.item()))
         if given is None:
             raise ValueError(f"no spikes given for source '{name}'; pass inputs={{'{name}': …}}, Spikes or a tensor [T, B, N] = {shape}")
         if tuple(given.shape) != shape:
@@ -284,6 +336,12 @@ class TorchNetwork(nn.Module):
             if n in population.neuron.parameters
         }
         return replace(population, parameters=values)
+
+    def plan(self) -> Plan:
+        """Which path each population and projection takes, and why; shows itself as a table."""
+        from spiketwin.models.engines.torch.plan import plan
+
+        return plan(self)
 
     def extra_repr(self) -> str:
         return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"
