@@ -16,7 +16,7 @@ BRIAN, COMPILED = BrianEngine(codegen="numpy"), CompiledEngine()
 FAST = diehl_cook.with_parameters(nu_pre=0.02, nu_post=0.1)  # weights move within seconds
 
 
-def random_network(rng, size=10, inputs=12, rule=FAST, share=0.4, receptor="i_syn", model="cuba_lif", unit="nA", strength=1.0, **options):
+def random_network(rng, size=10, inputs=12, rule=FAST, share=0.4, receptor="i_syn", model="cuba_lif", unit="nA", **options):
     """Plastic input and plastic recurrence, sparse, a delay for each synapse; each neuron is driven near its threshold."""
 
     def projection(source, name, n_pre, delay_max, scale):
@@ -26,7 +26,8 @@ def random_network(rng, size=10, inputs=12, rule=FAST, share=0.4, receptor="i_sy
         weights.data *= scale
         return Projection(source, "cells", weights, receptor, unit, delays, name=name, rule=rule, **options)
 
-    cells = Population("cells", neuron(model), size, drives={"i_ext": rng.uniform(0.12e-9, 0.19e-9, size) * strength})
+    # 8 Mohm: a weight of 1 nA lifts the voltage by some 2 mV; currents lead to 12 … 19 mV of the 20 to threshold
+    cells = Population("cells", neuron(model), size, {"r": 8}, {"i_ext": rng.uniform(1.5e-9, 2.4e-9, size)})
     return Network(
         [cells], [projection("input", "feed", inputs, 10, 1.0), projection("cells", "recurrent", size, 6, 0.5)], [PoissonSource("input", inputs, 15.0)]
     )

@@ -8,7 +8,6 @@ import scipy.sparse
 
 from spiketwin.models import Network, PoissonSource, Population, Projection, Spikes, SpikeSource, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
-from spiketwin.models.engines.compiled.poisson import poisson_events
 from spiketwin.models.plasticity import Normalisation
 from spiketwin.rules.diehl_cook import diehl_cook
 
@@ -93,9 +92,9 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(tmp_path):
         start(learning_network(size=13)).load(path)
 
 
-def test_rates_may_change_with_every_run_and_draws_do_not_depend_on_the_network():
+def test_rates_may_change_with_every_run_and_what_is_drawn_is_sent():
     network = Network([Population("p", neuron("cuba_lif"), 1)], [Projection("input", "p", np.ones((1, 3)), "i_syn", "pA")], [SpikeSource("input", 3)])
-    a, b = start(network, seed=4), start(seed=4)
+    a = start(network, seed=4)
     drawn = a.draw({"input": np.array([0.0, 50.0, 200.0])}, duration_ms=100)["input"]
     assert 0 not in drawn.neuron and (drawn.neuron == 2).sum() > (drawn.neuron == 1).sum() > 0
     # what is drawn next is what the run sends
@@ -104,31 +103,17 @@ def test_rates_may_change_with_every_run_and_draws_do_not_depend_on_the_network(
     c.run({"input": drawn}, duration_ms=100)
     np.testing.assert_array_equal(a.state("p", "i_syn"), c.state("p", "i_syn"))
     assert not a.draw({"input": 100.0}, duration_ms=100)["input"].equals(c.draw({"input": 50.0}, duration_ms=100)["input"])
-    # a neuron's train is its own
-    few, many = np.zeros(8), np.full(8, 80.0)
-    few[5] = 80.0
-    trains = [b.draw({"input": r}, duration_ms=200)["input"] for r in (few, many)]
-    np.testing.assert_array_equal(trains[0].step, trains[1].step[trains[1].neuron == 5])
 
 
-def test_poisson_trains_are_poisson_trains():
-    """Bernoulli trials with p = 1 - exp(-rate dt): mean and variance of counts, and gaps that are geometric."""
-    mean = np.array([0.0, 0.001, 0.05, 3.0])
-    steps, draws = 1000, 300
-    counts, gaps = [], []
-    for k in range(draws):
-        events, offsets = poisson_events(mean, steps, np.uint64(1000 + k))
-        step = np.repeat(np.arange(steps), np.diff(offsets))
-        counts.append(np.bincount(events, minlength=4))
-        gaps.append(np.diff(step[events == 2]))
-    p = -np.expm1(-mean)
-    # five standard errors
-    np.testing.assert_array_less(np.abs(np.mean(counts, axis=0) - steps * p), 5 * np.sqrt(steps * p * (1 - p) / draws) + 1e-12)
-    np.testing.assert_allclose(np.var(counts, axis=0)[2], steps * p[2] * (1 - p[2]), rtol=0.4)
-    gaps = np.concatenate(gaps)
-    for k in (1, 5, 30):
-        want = (1 - p[2]) ** (k - 1) * p[2]
-        assert abs((gaps == k).mean() - want) < 5 * np.sqrt(want / len(gaps))
+def test_a_poisson_source_fires_in_a_session_as_in_a_run():
+    base = learning_network()
+    network = Network(base.populations, base.projections, [PoissonSource("input", 8, 30.0)])
+    whole = ENGINE.run(network, dt_ms=DT_MS, duration_ms=300, seed=5)
+    session = start(network, seed=5)
+    counts = sum(session.run(duration_ms=d).spikes["cells"].counts() for d in (100, 200))
+    assert counts.sum() > 20
+    np.testing.assert_array_equal(counts, whole.spikes["cells"].counts())
+    np.testing.assert_array_equal(session.weights("learning"), network.projections[0].matrix(whole.weights["learning"][0]))
 
 
 def test_a_source_of_its_own_rate_and_noise_go_on_too():
