@@ -58,7 +58,7 @@ def test_a_faint_image_is_shown_again_and_stronger(images, monkeypatch):
     seen = []
     run = session.run
     monkeypatch.setattr(session, "run", lambda inputs=None, **more: seen.append(inputs) or run(inputs, **more))
-    faint = images[0] * 0.2
+    faint = images[0] * 0.7
     response = present(session, faint)
     assert response.presentations > 1 and response.counts.sum() >= 5
     shown = [inputs[INPUT] for inputs in seen if inputs]
@@ -74,21 +74,21 @@ def test_a_black_image_is_given_up(images):
 
 def test_presentations_equal_those_of_brian2(images):
     """Two images, rests included, by the trains that the session drew, with the normalisation before each: equal spikes, and weights to 1e-9."""
-    protocol = replace(Protocol(), image_ms=100.0, rest_ms=50.0)
+    protocol = replace(Protocol(), image_ms=200.0, rest_ms=50.0)
     network = build(**SMALL)
     learning = network.projections[0]
-    regular = replace(learning, normalisation=replace(learning.normalisation, every_ms=150.0))
+    regular = replace(learning, normalisation=replace(learning.normalisation, every_ms=250.0))
     network = replace(network, projections=(regular, *network.projections[1:]))
     session, steps, neurons, counts = start(protocol=protocol, **SMALL), [], [], []
     for k, image in enumerate(images[:2]):
-        rates = {INPUT: image * 2 * protocol.rate_hz * 3}
-        spikes = session.draw(rates, duration_ms=100)[INPUT]
-        steps.append(spikes.step + 300 * k)
+        rates = {INPUT: image * 25 * protocol.rate_hz}
+        spikes = session.draw(rates, duration_ms=200)[INPUT]
+        steps.append(spikes.step + 500 * k)
         neurons.append(spikes.neuron)
         session.normalise()
-        counts.append(session.run(rates, duration_ms=100).spikes[EXCITATORY].counts() + session.run(duration_ms=50).spikes[EXCITATORY].counts())
+        counts += [session.run(r, duration_ms=ms).spikes[EXCITATORY].counts() for r, ms in ((rates, 200), ({}, 50))]
     step = np.concatenate(steps)
-    spikes = Spikes(step, np.zeros_like(step), np.concatenate(neurons), (600, 1, 100), 0.5)
+    spikes = Spikes(step, np.zeros_like(step), np.concatenate(neurons), (1000, 1, 100), 0.5)
     for engine in ("brian", "compiled"):
         whole = get_engine(engine).run(network, {INPUT: spikes}, dt_ms=0.5, scheme="euler")
         assert whole.spikes[EXCITATORY].counts().sum() > 10
