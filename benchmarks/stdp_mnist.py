@@ -62,7 +62,8 @@ def ours(neurons: int, count: int, dtype: str) -> Callable[[int], Callable[[], O
                 spikes += [(response.step + STEPS * k, response.neuron), (rest.step + STEPS * k + SHOWN, rest.neuron)]
             loop = time.perf_counter() - begin
             return Outcome(
-                {**digest(*(np.concatenate(column) for column in zip(*spikes))), "weights": norm(session.weights(LEARNING))}, {"main loop": loop}
+                {**digest(*(np.concatenate(column) for column in zip(*spikes))), "weights": norm(session.weights(LEARNING))},
+                {"main loop": loop},
             )
 
         return run
@@ -142,7 +143,12 @@ def model(b, network: Network, shown: np.ndarray):
     traces = [f"{x.strip()} (event-driven)" for x in (rule.pre_traces + "\n" + rule.post_traces).splitlines() if x.strip()]
     constants = {n: q.value * (b.ms if q.unit == "ms" else 1) for n, q in rule.parameters.items()}
     synapses = b.Synapses(
-        source, groups[EXCITATORY], "\n".join(["w : 1", *traces]), on_pre=f"g_exc_post += w*nS\n{rule.on_pre}", on_post=rule.on_post, namespace=constants
+        source,
+        groups[EXCITATORY],
+        "\n".join(["w : 1", *traces]),
+        on_pre=f"g_exc_post += w*nS\n{rule.on_pre}",
+        on_post=rule.on_post,
+        namespace=constants,
     )
     pre, post, _, delay_ms = learning.synapses()
     synapses.connect(i=pre, j=post)
@@ -150,7 +156,11 @@ def model(b, network: Network, shown: np.ndarray):
     # the sum of each column, then its share for each weight, at the start of each image
     image = STEPS * PROTOCOL.dt_ms * b.ms
     for order, (group, code) in enumerate(
-        ((groups[EXCITATORY], "total = 0"), (synapses, "total_post += w"), (synapses, f"w = w*{total(learning.normalisation)!r}/total_post"))
+        (
+            (groups[EXCITATORY], "total = 0"),
+            (synapses, "total_post += w"),
+            (synapses, f"w = w*{total(learning.normalisation)!r}/total_post"),
+        )
     ):
         group.run_regularly(code, dt=image, when="before_start", order=order)
     one_to_one = b.Synapses(groups[EXCITATORY], groups[INHIBITORY], on_pre=f"g_exc_post += {excite.weights.data[0]}*nS")
@@ -185,7 +195,9 @@ def bindsnet(neurons: int, count: int) -> Callable[[int], Callable[[], Outcome]]
 
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        network = DiehlAndCook2015(n_inpt=784, n_neurons=neurons, exc=22.5, inh=120, dt=1.0, norm=78.4, theta_plus=0.05, inpt_shape=(1, 28, 28))
+        network = DiehlAndCook2015(
+            n_inpt=784, n_neurons=neurons, exc=22.5, inh=120, dt=1.0, norm=78.4, theta_plus=0.05, inpt_shape=(1, 28, 28)
+        )
         monitor = Monitor(network.layers["Ae"], state_vars=["s"], time=250)
         network.add_monitor(monitor, name="Ae_spikes")
         shown = [torch.from_numpy(128 * x).float().reshape(1, 28, 28) for x in images(count)]

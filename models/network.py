@@ -311,9 +311,13 @@ def _check_rule(rule: PlasticityRule, target: Population, name: str) -> None:
         if state not in spec.states:
             raise SpecError(f"rule '{rule.name}' of '{name}': " + unknown(state, "state of the target", spec.name, spec.states))
         if spec.dimension(state) != unit(needed)[1]:
-            raise UnitError(f"rule '{rule.name}' of '{name}' reads '{state}_post' in {needed}, but in '{spec.name}' it is in {spec.si_unit(state)}")
+            raise UnitError(
+                f"rule '{rule.name}' of '{name}' reads '{state}_post' in {needed}, but in '{spec.name}' it is in {spec.si_unit(state)}"
+            )
     if rule.statements["post"] and not spec.threshold:
-        raise ValueError(f"rule '{rule.name}' of '{name}' waits for spikes of '{target.name}', but '{spec.name}' never spikes: it has no threshold")
+        raise ValueError(
+            f"rule '{rule.name}' of '{name}' waits for spikes of '{target.name}', but '{spec.name}' never spikes: it has no threshold"
+        )
     for parameter in rule.parameters:
         base = parameter.removesuffix("_post")
         if base != parameter and base in (*spec.states, *spec.drives, *spec.subexpressions):

@@ -15,7 +15,17 @@ from functools import cached_property
 from types import MappingProxyType
 
 from spiketwin.models.expressions import evaluate
-from spiketwin.models.spec import RESERVED, Parameter, SpecError, Statement, _check_name, _dimension, parse_equations, parse_statements, unknown
+from spiketwin.models.spec import (
+    RESERVED,
+    Parameter,
+    SpecError,
+    Statement,
+    _check_name,
+    _dimension,
+    parse_equations,
+    parse_statements,
+    unknown,
+)
 from spiketwin.models.units import BASE, DIMENSIONLESS, FUNCTIONS, UNITS, Dimension, UnitError, identifiers, unit
 
 WEIGHT = "w"
@@ -151,7 +161,9 @@ def _validate(rule: PlasticityRule) -> None:
     for side, other in (("pre", "post"), ("post", "pre")):
         _check_statements(rule, side, other, dict(known))
     if all(s.target != WEIGHT for statements in rule.statements.values() for s in statements):
-        raise SpecError(f"no statement of rule '{rule.name}' changes the weight '{WEIGHT}'; write e.g. on_post = 'w = clip(w + …, 0, w_max)'")
+        raise SpecError(
+            f"no statement of rule '{rule.name}' changes the weight '{WEIGHT}'; write e.g. on_post = 'w = clip(w + …, 0, w_max)'"
+        )
 
 
 def _declared(rule: PlasticityRule) -> dict[str, Dimension]:

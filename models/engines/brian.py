@@ -156,7 +156,9 @@ class BrianEngine:
                 held += len(pre)
         arrays = [v for drives in run.drives.values() for v in drives.values() if v.ndim == 3]
         entries = sum(a.size for a in (*arrays, *run.noise.values()))
-        sizes = {p.name: p.size for p in run.network.populations} | {p.name: len(p.synapse_values()) for p in run.network.projections if p.rule}
+        sizes = {p.name: p.size for p in run.network.populations} | {
+            p.name: len(p.synapse_values()) for p in run.network.projections if p.rule
+        }
         entries += sum(len(states) * sizes[name] for name, states in run.record.items()) * run.steps * run.trials
         per_trial = max(held.max(), entries / run.trials / 10, 1)
         return int(max(1, min(run.trials, self.synapses_at_once // per_trial)))

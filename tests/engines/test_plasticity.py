@@ -29,7 +29,9 @@ def random_network(rng, size=10, inputs=12, rule=FAST, share=0.4, receptor="i_sy
     # 8 Mohm: a weight of 1 nA lifts the voltage by some 2 mV; currents alone lead to 18 … 23 mV, the threshold is at 20
     cells = Population("cells", neuron(model), size, {"r": 8}, {"i_ext": rng.uniform(2.2e-9, 2.9e-9, size)})
     return Network(
-        [cells], [projection("input", "feed", inputs, 10, 1.0), projection("cells", "recurrent", size, 6, 0.5)], [PoissonSource("input", inputs, 15.0)]
+        [cells],
+        [projection("input", "feed", inputs, 10, 1.0), projection("cells", "recurrent", size, 6, 0.5)],
+        [PoissonSource("input", inputs, 15.0)],
     )
 
 
@@ -104,7 +106,9 @@ def test_dense_weights_with_equal_delays_and_populations_that_share_a_source():
     rng = np.random.default_rng(4)
     cells = [Population(n, neuron("cuba_lif"), 5, drives={"i_ext": "0.19 nA"}) for n in ("a", "b")]
     projections = [Projection("input", n, rng.random((5, 6)), "i_syn", "nA", d, rule=FAST) for n, d in (("a", 0.0), ("b", 2.5))]
-    network = Network(cells, [*projections, Projection("a", "b", rng.random((5, 5)), "i_syn", "pA", rule=FAST)], [PoissonSource("input", 6, 20)])
+    network = Network(
+        cells, [*projections, Projection("a", "b", rng.random((5, 5)), "i_syn", "pA", rule=FAST)], [PoissonSource("input", 6, 20)]
+    )
     arguments = dict(dt_ms=0.5, scheme="exact", duration_ms=500, seed=1)
     brian, compiled = BRIAN.run(network, **arguments), COMPILED.run(network, **arguments)
     for name, weights in brian.weights.items():
@@ -133,7 +137,9 @@ def test_single_precision_learns_the_same():
 
 def test_normalisation_keeps_the_sum_and_leaves_neurons_without_weight_alone():
     weights = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 0.0]])
-    learning = Projection("input", "cells", weights, "i_syn", "nA", rule=FAST, name="learning", normalisation=Normalisation(2.0, every_ms=10))
+    learning = Projection(
+        "input", "cells", weights, "i_syn", "nA", rule=FAST, name="learning", normalisation=Normalisation(2.0, every_ms=10)
+    )
     network = Network([Population("cells", neuron("cuba_lif"), 2)], [learning], [PoissonSource("input", 3, 0.0)])
     for engine in (BRIAN, COMPILED):
         got = engine.run(network, dt_ms=1.0, scheme="exact", duration_ms=20).weights["learning"][0]

@@ -19,7 +19,9 @@ FAST = diehl_cook.with_parameters(nu_pre=0.02, nu_post=0.1)
 def learning_network(seed=1, size=12, inputs=8):
     """Plastic input with delays up to 10 ms, static recurrence with delays, refractory neurons."""
     rng = np.random.default_rng(seed)
-    recurrent = scipy.sparse.random_array((size, size), density=0.3, format="csr", rng=rng, data_sampler=lambda size: rng.normal(0, 60, size))
+    recurrent = scipy.sparse.random_array(
+        (size, size), density=0.3, format="csr", rng=rng, data_sampler=lambda size: rng.normal(0, 60, size)
+    )
     delays = recurrent.copy()
     delays.data = rng.uniform(0, 5, recurrent.nnz)
     return Network(
@@ -93,7 +95,9 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(tmp_path):
 
 
 def test_rates_may_change_with_every_run_and_what_is_drawn_is_sent():
-    network = Network([Population("p", neuron("cuba_lif"), 1)], [Projection("input", "p", np.ones((1, 3)), "i_syn", "pA")], [SpikeSource("input", 3)])
+    network = Network(
+        [Population("p", neuron("cuba_lif"), 1)], [Projection("input", "p", np.ones((1, 3)), "i_syn", "pA")], [SpikeSource("input", 3)]
+    )
     a = start(network, seed=4)
     drawn = a.draw({"input": np.array([0.0, 50.0, 200.0])}, duration_ms=100)["input"]
     assert 0 not in drawn.neuron and (drawn.neuron == 2).sum() > (drawn.neuron == 1).sum() > 0
@@ -139,7 +143,11 @@ def test_weights_read_and_set():
     np.testing.assert_array_equal(session.weights("learning"), new)
     session.weights("learning")[:] = 0  # a copy
     np.testing.assert_array_equal(session.weights("learning"), new)
-    for bad, message in ((new + 1, "outside the bounds"), (new[:, :7], "other synapses"), (scipy.sparse.csr_array(new > 0.5) * 0.5, "other synapses")):
+    for bad, message in (
+        (new + 1, "outside the bounds"),
+        (new[:, :7], "other synapses"),
+        (scipy.sparse.csr_array(new > 0.5) * 0.5, "other synapses"),
+    ):
         with pytest.raises(ValueError, match=message):
             session.set_weights("learning", bad)
     with pytest.raises(ValueError, match="unknown plastic projection 'lerning'"):
@@ -148,10 +156,16 @@ def test_weights_read_and_set():
 
 def test_spikes_on_their_way_carry_the_weights_they_will_arrive_with():
     """Weights set or scaled while a spike travels for 10 steps: it delivers the new ones, as in Brian2."""
-    learning = Projection("input", "cells", np.array([[0.5, 0.5]]), "i_syn", "nA", 5.0, name="w", rule=FAST, normalisation=Normalisation(0.4))
+    learning = Projection(
+        "input", "cells", np.array([[0.5, 0.5]]), "i_syn", "nA", 5.0, name="w", rule=FAST, normalisation=Normalisation(0.4)
+    )
     network = Network([Population("cells", neuron("cuba_lif"), 1)], [learning], [SpikeSource("input", 2)])
     spike = Spikes([0], [0], [1], (4, 1, 2), DT_MS)
-    for change, factor in ((lambda s: s.set_weights("w", np.array([[0.1, 0.9]])), 0.9), (lambda s: s.normalise(), 0.2), (lambda s: None, 0.5)):
+    for change, factor in (
+        (lambda s: s.set_weights("w", np.array([[0.1, 0.9]])), 0.9),
+        (lambda s: s.normalise(), 0.2),
+        (lambda s: None, 0.5),
+    ):
         session = start(network)
         session.run({"input": spike}, duration_ms=2)
         change(session)

@@ -101,7 +101,10 @@ def plastic(weights=((0.5,),), receptor="v", target="lif_delta", **options):
         (lambda: Normalisation(0), "total = 0 of a normalisation must be positive"),
         (lambda: Normalisation(1, -5), "every_ms = -5"),
         (lambda: plastic(np.array([[0.5]]), rule=declare(post_states={"u": "volt"})), "unknown state of the target 'u' of 'lif_delta'"),
-        (lambda: plastic(np.array([[0.5]]), rule=declare(post_states={"v": "amp"})), "reads 'v_post' in amp, but in 'lif_delta' it is in volt"),
+        (
+            lambda: plastic(np.array([[0.5]]), rule=declare(post_states={"v": "amp"})),
+            "reads 'v_post' in amp, but in 'lif_delta' it is in volt",
+        ),
         (lambda: plastic(np.array([[0.5]]), "i_syn", "leaky_readout", unit="nA"), "'leaky_readout' never spikes"),
         (
             lambda: plastic(np.array([[0.5]]), rule=declare(parameters={**TAU, "v_post": Parameter(1)})),

@@ -73,7 +73,9 @@ class Session:
         if not steps >= 1:
             raise ValueError(f"the run has {steps} steps of {self.dt_ms} ms; lengthen duration_ms = {duration_ms}")
         if self._step + steps >= 1 << 31:
-            raise ValueError(f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights")
+            raise ValueError(
+                f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights"
+            )
         arrays: dict[str, np.ndarray] = {}
         for s, (events, offsets) in enumerate(self._events(inputs or {}, steps)):
             arrays |= {f"events{s}": events, f"offsets{s}": offsets}
@@ -120,7 +122,14 @@ class Session:
         """Replace the weights of a plastic projection; of the declared form and synapses, within its rule's bounds."""
         w, projection = self._projection(name)
         given = Projection(
-            projection.source, projection.target, weights, projection.receptor, projection.unit, projection.delay_ms, name=name, rule=projection.rule
+            projection.source,
+            projection.target,
+            weights,
+            projection.receptor,
+            projection.unit,
+            projection.delay_ms,
+            name=name,
+            rule=projection.rule,
         )
         (pre, post, *_), (pre_new, post_new, *_) = projection.synapses(), given.synapses()
         if given.shape != projection.shape or not (np.array_equal(pre, pre_new) and np.array_equal(post, post_new)):
@@ -155,7 +164,9 @@ class Session:
                 if name.startswith("due") and not name.startswith("due_n"):
                     array = array[:, : saved[name].shape[1]]
                 if saved[name].shape != array.shape:
-                    raise ValueError(f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size")
+                    raise ValueError(
+                        f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size"
+                    )
                 array[...] = saved[name]
             self._step, self._runs, self.seed = (int(saved[n]) for n in ("step", "runs", "seed"))
         self._keys = [stream(self.seed, s) for s in range(len(self.network.sources))]
@@ -198,7 +209,9 @@ class Session:
                 continue
             rate = np.asarray(given, dtype=float)
             if rate.shape not in ((), (q.size,)) or not rate.min() >= 0 or not rate.max() < np.inf:
-                raise ValueError(f"rates of '{q.name}' must be finite, not negative, and one value or {q.size}, got shape {rate.shape}: {given}")
+                raise ValueError(
+                    f"rates of '{q.name}' must be finite, not negative, and one value or {q.size}, got shape {rate.shape}: {given}"
+                )
             made.append(stretch(line(rate, q.size, self.dt_ms), self._keys[s], self._step, steps))
         return made
 
