@@ -109,7 +109,7 @@ def calm(states):
     for k in range(states.shape[0]):
         row = states[k]
         for n in range(row.size):
-            row[n] = row[n] if abs(row[n]) > tiny else 0
+            row[n] = 0 if abs(row[n]) <= tiny else row[n]  # NaN stays NaN
 
 
 @shared

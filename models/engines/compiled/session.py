@@ -187,7 +187,7 @@ class Session:
         """Every array that a step changes and a later one reads."""
         kept = {n: a for n, a in self._own.items() if not n.startswith(("ids", "fired", "words"))}
         names = [f"states{p}" for p in range(len(self.network.populations))] + [f"weight{w}" for w in self._program.plastic]
-        return kept | {n: self._program.shared[n] for n in names}
+        return kept | {n: np.asarray(self._program.shared[n]) for n in names}  # no copies
 
     def _snapshot(self) -> dict:
         numbers = {"step": self._step, "runs": self._runs, "seed": self.seed, "dt_ms": self.dt_ms, "structure": self._structure}

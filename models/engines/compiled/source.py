@@ -266,33 +266,40 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     begin += [f"forget({rule_arguments('forget', w)})" for w, _ in plastic]
     step += ["now = origin + t", "if now == 0:", *_indented(begin or ["pass"])]
     for w, wire in plastic:
-        step += [f"fade(now, {rule_arguments('fade', w)})"]
+        step += [f"if hot_n{w}[0] > 0:", f"    fade(now, {rule_arguments('fade', w)})"]
         if wire.normalised:
             step += [f"if now % every{w} == 0:", f"    normalise(now, total{w}, b, {rule_arguments('normalise', w)})"]
         step += [f"record_weights(t, b, weight{w}, weight_trace{w})"] * wire.recorded
     step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b])" for p, _ in cell_of)]
-    step += [f"record(t, b, states{p}, which{p}, trace{p})" for p, _ in cell_of]
+    # a call costs some 100 ns for its arrays: none is made in vain
+    for p, _ in cell_of:
+        step += [f"if which{p}.size > 0:", f"    record(t, b, states{p}, which{p}, trace{p})"]
     step += [f"integrate_{names[p]}(now, t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
     for p, cell in spiking:
         step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, ids{p}, m{p})", f"counts{p}[b, t] = m{p} - k{p}"]
         match cell.spec.refractory_kind:
             case "time":
-                step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, now)"]
+                step += [f"if m{p} > k{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, now)"]
             case "condition":
-                step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
+                step += [f"if m{p} > k{p}:", f"    hold_on(hold{p}, ids{p}, k{p}, m{p})"]
     step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
     for w, wire in enumerate(wires):
         if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
-            step += _plastic_delivery(w, wire, cells, rules[w]) if wire.rule else [_delivery(w, wire)]
+            _, first, last = _fired(wire).split(", ")
+            sent = [f"if {last} > {first}:"]
+            step += [*sent, *_plastic_delivery(w, wire, cells, rules[w])] if wire.rule else [*sent, f"    {_delivery(w, wire)}"]
     for w, wire in plastic:
         if cells[wire.target].spec.threshold:
             ids = f"ids{wire.target}, k{wire.target}, m{wire.target}"
-            step += [f"learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})"]
+            step += [
+                f"if m{wire.target} > k{wire.target}:",
+                f"    learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})",
+            ]
     step += [_reception(p, cell, receptor, f"ring{p}_{r}") for p, cell in cell_of for r, receptor in enumerate(cell.rings)]
     for p, cell in spiking:
         if cell.spec.reset_statements:
             arguments = ", ".join(f"{a}{p}" for a in _arguments(cell, RESET))
-            step += [f"reset_{names[p]}(t, b, {arguments}, ids{p}, k{p}, m{p})"]
+            step += [f"if m{p} > k{p}:", f"    reset_{names[p]}(t, b, {arguments}, ids{p}, k{p}, m{p})"]
     step += ["t += 1", "if t == steps:", "    b, t = b + 1, 0"]
     out += _indented(step)
     out += [f"fill[{p}] = m{p}" for p, _ in cell_of]
@@ -317,10 +324,11 @@ def _fired(wire: Wire) -> str:
 def _plastic_delivery(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
     """Lines for a projection that learns: its spikes set out; those that arrive act, then their synapses learn."""
     return [
-        f"emit_{rule}(now, {_fired(wire)}, {rule_arguments('emit', w)})",
-        f"send(now, b, {_fired(wire)}, {rule_arguments('send', w)})",
+        f"    emit_{rule}(now, {_fired(wire)}, {rule_arguments('emit', w)})",
+        f"    send(now, b, {_fired(wire)}, {rule_arguments('send', w)})",
         _reception(wire.target, cells[wire.target], cells[wire.target].spec.states[wire.state], f"flight{w}"),
-        f"arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), *_post_states(wire, cells)])})",
+        f"if due_n{w}[now % due_n{w}.size] > 0:",
+        f"    arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), *_post_states(wire, cells)])})",
     ]
 
 
