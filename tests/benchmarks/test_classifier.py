@@ -62,3 +62,11 @@ def test_the_dense_input_forgets_the_last_batch():
     dense = classifier.DenseInput(task)
     dense(Spikes.from_dense(1 - events.dense(), classifier.DT_MS))
     assert np.array_equal(dense(events).numpy(), events.dense(np.float32))
+
+
+def test_the_kernels_of_the_step_are_held_against_what_they_must_move():
+    found = {kernel.name: kernel for kernel in classifier.kernels(small(False), threads=1)}
+    assert list(found) == ["spiketwin", "forward", "backward", "choice of a batch"]
+    cells = 30 * 5 * 12  # one number of 4 bytes each, written once and read once
+    assert found["spiketwin"].bytes > 2 * 4 * cells and found["forward"].ms > 0 and found["backward"].ms > 0
+    assert found["spiketwin"].flops == pytest.approx(found["forward"].flops + found["backward"].flops)
