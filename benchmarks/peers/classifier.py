@@ -119,15 +119,12 @@ class DenseInput:
 # -- ours ----------------------------------------------------------------------------------------------------
 
 
-def ours(
-    task: Task, network: Network | None = None, *, detach_reset: bool = True, dtype: torch.dtype = torch.float32
-) -> tuple[Forward, list[nn.Parameter]]:
+def ours(task: Task, network: Network | None = None, **how) -> tuple[Forward, list[nn.Parameter]]:
+    """how: options of TorchNetwork, such as detach_reset or dtype."""
     from spiketwin.models.engines.torch import TorchNetwork
     from spiketwin.rules.surrogate import fast_sigmoid
 
-    module = TorchNetwork(
-        network or task.network, dt_ms=DT_MS, scheme="exact", surrogate=fast_sigmoid(SURROGATE), dtype=dtype, detach_reset=detach_reset
-    )
+    module = TorchNetwork(network or task.network, dt_ms=DT_MS, scheme="exact", surrogate=fast_sigmoid(SURROGATE), **how)
 
     def forward(events: Spikes):
         activity = module({ttfs.INPUT: events}, record={ttfs.OUTPUT: ("v",)})
