@@ -12,8 +12,8 @@
 
 Each system lives in a process of its own, so that thread pools, allocators and imports do not disturb each other, and
 so that its peak memory is its own. `prepare(threads)` imports and builds, and returns `run`; `run()` does the work once
-and returns an Outcome. First every system runs WARM_UP times, and `check` compares what came out. Then each system's
-best thread count is found, and the systems take turns. A turn is as many runs as fill TURN_S, after one that is
+and returns an Outcome. First every system runs WARM_UP times with each thread
+count it is tried with, the best of which it keeps; `check` compares what came out. Then the systems take turns. A turn is as many runs as fill TURN_S, after one that is
 not counted; its time is their median. Reported are the median, least and largest of the turns.
 
     python benchmarks/NAME.py [--quick] [--turns 5] [--systems A B] [--out FILE]
@@ -103,7 +103,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """check: outcomes (system -> list of results of the warm-up runs) -> None; raises BenchmarkError.
+    """check: outcomes so far (system -> list of results of the warm-up runs) -> None, after each group's warm-up; raises BenchmarkError.
     kernels: threads -> kernels to hold against the roofline.  curves: rows -> {name: {"x", "label", "series"}}.
     notes: what a reader of the numbers should know."""
 
@@ -231,8 +231,8 @@ class Worker:
 # -- all systems --------------------------------------------------------------------------------------------------
 
 
-def measure(script: str, systems: Sequence[System], *, turns: int, options: Sequence[str] = (), say=print):
-    """(rows, outcomes) of systems that take turns. outcomes: system -> results of the warm-up runs."""
+def measure(script: str, systems: Sequence[System], check, *, turns: int, options: Sequence[str] = (), say=print):
+    """(rows, outcomes) of systems that take turns. outcomes: system -> results of the warm-up runs, which `check` sees before the turns."""
     workers: list[Worker] = []
     try:
         outcomes = {}
@@ -251,6 +251,7 @@ def measure(script: str, systems: Sequence[System], *, turns: int, options: Sequ
                     workers.remove(worker)
             said = ", ".join(f"{1e3 * s:.1f} ms with {w.threads}" for s, w in tried) if len(tried) > 1 else "ready"
             say(f"  {system.name}: {said}" + (" threads" if len(tried) > 1 else ""))
+        check(outcomes)
         for _ in range(turns):
             for worker in workers:
                 worker.turn()
@@ -377,9 +378,16 @@ def compare(script: str, benchmark: Benchmark, *, turns: int, quick: bool) -> di
     ) as provenance:
         for group in dict.fromkeys(s.group for s in benchmark.systems):
             members = [s for s in benchmark.systems if s.group == group]
-            some, more = measure(script, members, turns=turns, options=options, say=lambda text: print(text, flush=True))
+            earlier = dict(outcomes)
+            some, more = measure(
+                script,
+                members,
+                lambda found, earlier=earlier: benchmark.check(earlier | found),
+                turns=turns,
+                options=options,
+                say=lambda text: print(text, flush=True),
+            )
             rows, outcomes = rows + some, outcomes | more
-        benchmark.check(outcomes)
         ours = next((s.name for s in benchmark.systems if not s.is_peer), benchmark.systems[0].name)
         threads = next(row["threads"] for row in rows if row["system"] == ours)
         roof = roofline(script, threads, rows, options)
