@@ -10,14 +10,14 @@
     if __name__ == "__main__":
         main(benchmark)
 
-Each system lives in a process of its own, so that thread pools, allocators and imports do not disturb each other, and
-so that its peak memory is its own. `prepare(threads)` imports and builds, and returns `run`; `run()` does the work once
-and returns an Outcome. First every system runs WARM_UP times with each thread
-count it is tried with, the best of which it keeps; `check` compares what came out. Then the systems take turns. A turn is as many runs as fill TURN_S, after one that is
-not counted; its time is their median. Reported are the median, least and largest of the turns.
+Each system lives in a process of its own, so that thread pools, allocators and imports do not disturb each other, and so that its
+peak memory is its own. `prepare(threads)` imports and builds, and returns `run`; `run()` does the work once and returns
+an Outcome. First every system runs WARM_UP times with each thread count it is tried with, the best of which it keeps;
+`check` compares what came out. Then the systems take turns. A turn is as many runs as fill TURN_S, after one that is not
+counted; its time is their median. Reported are the median, least and largest of the turns.
 
     python benchmarks/NAME.py [--quick] [--turns 5] [--systems A B] [--out FILE]
-    python benchmarks/NAME.py --only SYSTEM --threads 2 </dev/null      one system alone, e.g. under a profiler
+    yes '' | head -50 | python benchmarks/NAME.py --only SYSTEM --threads 2     50 runs of one system, e.g. under a profiler
 """
 
 from __future__ import annotations
