@@ -27,7 +27,7 @@ from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
 
 CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, so that Ctrl-C and progress get through
-LIST_SIZE = 1 << 16  # spikes collected before they are copied out
+LIST_SIZE = 1 << 16  # spikes of a population that are collected, at least, before they are copied out
 
 
 class Synapses:
@@ -209,6 +209,7 @@ class Program:
         arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
         cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
         budget, steps = 256, self.run.steps
+        total = steps * self.run.trials
         while cursor[0] < block.last and not stop.is_set():
             started = time.perf_counter()
             driver(cursor, block.last, steps, budget, fill, *arguments)
@@ -217,7 +218,7 @@ class Program:
             fill[:] = 0
             block.done = int((cursor[0] - block.first) * steps + cursor[1])
             if time.perf_counter() - started < CALL_SECONDS / 4:
-                budget *= 4
+                budget = min(4 * budget, total)
             report()
 
     def _workspace(self) -> dict[str, np.ndarray]:
@@ -227,7 +228,7 @@ class Program:
         for p, size in enumerate(self.sizes):
             fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}
-            own[f"ids{p}"] = np.empty(max(LIST_SIZE, size) + 8, np.uint32)
+            own[f"ids{p}"] = np.empty(LIST_SIZE + size, np.uint32)
         return own
 
     def recording(self) -> Recording:
