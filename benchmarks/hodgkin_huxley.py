@@ -101,7 +101,7 @@ def benchmark(quick: bool) -> Benchmark:
     return Benchmark(
         "hodgkin_huxley",
         "How long does 1 s of 1000 Hodgkin-Huxley neurons take?",
-        [ours(simulation), brian(simulation), *others, torch_engine(size)],
+        [ours(simulation, threads=(1, 2)), brian(simulation), *others, torch_engine(size)],
         unit="second of biological time",
         check=same_trains(least=10 * size),
         kernels=kernels,

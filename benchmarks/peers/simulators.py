@@ -43,16 +43,16 @@ def ours(simulation: Simulation, *, threads: tuple[int, ...] = (1,)) -> System:
         import numpy as np
 
         from spiketwin.models.engines.base import prepare as made_ready
-        from spiketwin.models.engines.compiled.program import Program
+        from spiketwin.models.engines.compiled.split import divided
 
         network, settings = simulation()
 
         def run() -> Outcome:
-            program = Program(made_ready(network, draw_poisson=False, **settings), np.dtype("float64"))
+            made = divided(made_ready(network, draw_poisson=False, **settings), threads, np.dtype("float64"))
             start = time.perf_counter()
-            program.execute(threads)
+            made.execute(threads)
             loop = time.perf_counter() - start
-            spikes = program.recording().spikes
+            spikes = made.recording().spikes
             return Outcome(Trains(lambda: spikes), {LOOP: loop})
 
         return run

@@ -183,12 +183,12 @@ class Program:
         target = populations.index(projection.target)
         return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, s.kind)
 
-    def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
-        """Run all trials, in at most `threads` blocks side by side."""
+    def execute(self, threads: int, progress: Callable[[float], None] | None = None, stop: Event | None = None) -> None:
+        """Run all trials, in at most `threads` blocks side by side. stop: ends the run early once it is set."""
         driver = load(source(self.cells, self.wires)).run
         edges = np.linspace(0, self.run.trials, min(threads, self.run.trials) + 1).astype(int)
         blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
-        total, stop = self.run.trials * self.run.steps, Event()
+        total, stop = self.run.trials * self.run.steps, stop or Event()
 
         def report() -> None:
             if progress:
