@@ -75,6 +75,10 @@ class Layout:
         """Room for the outputs of one image, channels last."""
         return _aligned_empty(self.shape.out[0] * self.shape.out[1] * self.out_padded, dtype)
 
+    def pooled(self, dtype: np.dtype) -> np.ndarray:
+        """Room for what the pooling leaves of it."""
+        return _aligned_empty(self.shape.pooled[0] * self.shape.pooled[1] * self.out_padded, dtype)
+
     def ids(self) -> np.ndarray:
         """Room for the pixels of one channel that are not zero."""
         return np.empty(self.shape.height * self.shape.width + 1, np.int64)
@@ -136,7 +140,7 @@ def layout(shape: Shape, itemsize: int) -> Layout:
     out_x = np.broadcast_to(window_columns[None, :, None, :], (*shape.pooled, k, k)).reshape(-1, k * k)
     width = shape.width + 2 * px
     y, x = np.divmod(np.arange(shape.height * shape.width), shape.width)
-    arrays = (start, to, origin, length, (out_y * columns + out_x) * out_vectors * lanes)
+    arrays = (start, to, origin, length, (out_y * columns + out_x) * out_vectors)
     arrays += ((out_y * sy * width + out_x * sx) * in_vectors, ((y + py) * width + x + px) * in_vectors * lanes)
     return Layout(shape, lanes, *(np.ascontiguousarray(a, dtype=np.int64) for a in arrays))
 
@@ -186,12 +190,12 @@ class _EventConvolution(torch.autograd.Function):
         x, shape = x.contiguous(), plan.shape
         M, dtype = len(x), _numpy_type(x)
         size = (M, shape.out_channels, shape.pooled[0] * shape.pooled[1])
-        out, where = POOL.empty(size, x.dtype), POOL.empty(size if shape.pool > 1 else (0, 0, 0), torch.uint8)
+        out, where = POOL.empty(size, x.dtype), POOL.empty((M, size[2] * plan.out_padded), torch.uint8)
         offset = np.zeros(plan.out_padded, dtype) if bias is None else _aligned(_channels_last(bias.detach(), plan.lanes))
         pixels, packed = _pixels(x), plan.by_input(weight)
 
         def part(_: int, first: int, last: int) -> None:
-            work = plan.image(dtype), plan.ids(), np.empty(plan.out_padded, dtype), np.empty(plan.out_padded, np.int32)
+            work = plan.image(dtype), plan.pooled(dtype), plan.ids()
             kernels.forward(pixels, packed, offset, *plan.taps, plan.windows, out.numpy(), where.numpy(), *work, first, last)
 
         _share(part, M, PARTS)
@@ -225,7 +229,17 @@ def _weight_gradient(g: Tensor, where: Tensor, x: Tensor, plan: Layout) -> Tenso
 
     def part(k: int, first: int, last: int) -> None:
         kernels.weight_gradient(
-            pixels, values, where.numpy(), *plan.taps, plan.windows, totals[k], plan.image(dtype), plan.ids(), first, last
+            pixels,
+            values,
+            where.numpy(),
+            *plan.taps,
+            plan.windows,
+            totals[k],
+            plan.image(dtype),
+            plan.pooled(dtype),
+            plan.ids(),
+            first,
+            last,
         )
 
     _share(part, len(x), parts)

@@ -156,6 +156,8 @@ def _dense(module: nn.Module, x: Tensor, chunk: int | None, autocast: torch.dtyp
     T = len(x)
     if any(isinstance(m, _BatchNorm) and m.training for m in module.modules()):
         chunk = 1  # statistics of a batch are those of one step
+    if chunk is None and not any(isinstance(m, nn.Conv2d) for m in module.modules()) and len(_innermost(module)) <= 1:
+        chunk = T  # reads and writes everything once: nothing to keep in the cache
     # one split, not slices: the gradient of each slice would be a tensor of all steps
     if chunk is not None:
         return torch.cat([_call(module, part, autocast) for part in x.split(chunk)]), min(chunk, T)
@@ -180,12 +182,16 @@ def _call(module: nn.Module, x: Tensor, autocast: torch.dtype | None) -> Tensor:
     return y.contiguous().unflatten(0, x.shape[:2])
 
 
+def _innermost(module: nn.Module) -> list[nn.Module]:
+    """The parts that do the work, views left out."""
+    return [m for m in module.modules() if not any(m.children()) and not isinstance(m, nn.Flatten | nn.Identity)]
+
+
 @contextmanager
 def _counted(module: nn.Module) -> Iterator[list[int]]:
     """A list that gets the bytes of what each innermost part of the module returns."""
     sizes: list[int] = []
-    innermost = [m for m in module.modules() if not any(m.children())]
-    hooks = [m.register_forward_hook(lambda _m, _i, out: sizes.append(getattr(out, "nbytes", 0))) for m in innermost]
+    hooks = [m.register_forward_hook(lambda _m, _i, out: sizes.append(getattr(out, "nbytes", 0))) for m in _innermost(module)]
     try:
         yield sizes
     finally:
