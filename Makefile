@@ -8,7 +8,10 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
-BENCHMARKS = $(filter-out %/__init__.py,$(wildcard benchmarks/[a-z]*.py))
+# Every file that can be run; the others there are its helpers.
+BENCHMARKS = $(shell grep -l '^if __name__' benchmarks/*.py)
+BENCH := .venv-bench/bin
+BENCH_READY := .venv-bench/.ready
 
 .PHONY: help install demo test lint format validate bench results notebooks lab clean
 .DEFAULT_GOAL := help
@@ -18,11 +21,11 @@ help:
 	@echo "make test       all tests, and the notebooks in their short form"
 	@echo "make lint       ruff and pyright;  make format  lets ruff rewrite the layout"
 	@echo "make validate   the full cross-check of every model in every engine"
-	@echo "make bench      speed against other libraries (make bench BENCHMARKS=benchmarks/NAME.py)"
+	@echo "make bench      speed against other libraries (make bench BENCHMARKS=benchmarks/NAME.py OPTIONS=--quick)"
 	@echo "make results    docs/results.md from the committed result files"
 	@echo "make notebooks  runs the notebooks in full, pages in out/notebooks"
 	@echo "make lab        opens them in JupyterLab"
-	@echo "make clean      removes what was built and out/; .venv stays"
+	@echo "make clean      removes what was built and out/; .venv and .venv-bench stay"
 
 # torch comes first and alone: later steps then find it installed and cannot exchange it.
 # setuptools and wheel too, so that the editable install needs no download of its own.
@@ -56,9 +59,16 @@ format: $(READY)
 validate: $(READY)
 	$(BIN)/spiketwin crosscheck --all-schemes --out out/validate
 
-bench: $(READY)
-	@test -n "$(BENCHMARKS)" || { echo "no benchmarks yet: add benchmarks/NAME.py, which writes benchmarks/results/NAME.json" >&2; exit 1; }
-	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+# The peers have an environment of their own: they shall not hold back the versions of ours.
+$(BENCH_READY): pyproject.toml setup.py constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/python -m pip install --quiet -c constraints.txt setuptools wheel torch==2.13.0
+	$(BENCH)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e .
+	$(BENCH)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH_READY)
+	@for file in $(BENCHMARKS); do echo "== $$file"; $(BENCH)/python $$file $(OPTIONS) || exit 1; done
 
 results: $(READY)
 	$(BIN)/spiketwin results

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-COMMITTED = Path(__file__).parent / "results"
+COMMITTED = Path(__file__).resolve().parent / "results"
 SEEDS_TO_PUBLISH = 3
 LIBRARIES = ("spiketwin", "numpy", "scipy", "sympy", "torch", "brian2", "numba", "scikit-learn")
 

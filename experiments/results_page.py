@@ -1,12 +1,14 @@
-"""docs/results.md, made from the committed result files and nothing else."""
+"""docs/results.md and its figures, made from the committed result files and nothing else."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from spiketwin.experiments.protocol import COMMITTED, ResultError, load, write_text
+from spiketwin.experiments.protocol import COMMITTED, ResultError, load, write_bytes, write_text
 
 ROOT = COMMITTED.parent.parent
 PAGE = ROOT / "docs" / "results.md"
@@ -20,24 +22,41 @@ Settings and epochs were chosen on validation data; test data was looked at once
 """
 
 
+PEERS = ("snntorch", "spikingjelly", "norse", "bindsnet", "neuron")
+
+SPEED = """# Speed
+
+Made by `make bench`: each system in a process of its own, in turns. A time is the median over turns (least … largest), and a ratio says
+how many times longer a system takes than spiketwin. No kernel can be faster than the bytes that it must move over the measured
+bandwidth of a copy, or than its arithmetic over the measured rate of a matrix product: the last table of each benchmark says
+how far from that *bound* ours are.
+"""
+
+
 def render() -> str:
     """The page as Markdown."""
     studies = [line for path in sorted(COMMITTED.glob("*.json")) for line in _study(path)]
-    speeds = [line for path in sorted(BENCHMARKS.glob("*.json")) for line in _benchmark(path)]
+    benchmarks = _benchmarks()
     parts = [HEADER, *(studies or ["No study has a committed result yet.", ""])]
-    return "\n".join(parts + (["# Speed", "", *speeds] if speeds else [])).rstrip() + "\n"
+    if benchmarks:
+        parts += [SPEED, *_overview(benchmarks), *(line for name, data in benchmarks.items() for line in _benchmark(name, data))]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def write_page() -> Path:
-    """Write docs/results.md. Raises ResultError outside a checkout, and for a file that cannot be read."""
+    """Write docs/results.md and the figures it shows. Raises ResultError outside a checkout, and for a file that cannot be read."""
     if not PAGE.parent.is_dir():
         raise ResultError(f"there is no folder {PAGE.parent}; run this in a checkout of the repository")
+    for name, data in _benchmarks().items():
+        if data.get("curves"):
+            write_bytes(_figure(name), _drawn(data["curves"]))
     return write_text(PAGE, render())
 
 
 def is_stale() -> bool:
-    """Whether the page differs from what the result files say now."""
-    return not PAGE.is_file() or PAGE.read_text() != render()
+    """Whether the page differs from what the result files say now, or lacks a figure."""
+    missing = [name for name, data in _benchmarks().items() if data.get("curves") and not _figure(name).is_file()]
+    return bool(missing) or not PAGE.is_file() or PAGE.read_text() != render()
 
 
 def _study(path: Path) -> Iterator[str]:
@@ -48,19 +67,128 @@ def _study(path: Path) -> Iterator[str]:
     yield from (f"Seeds {seeds}. {_provenance(result.provenance)}", "")
 
 
-def _benchmark(path: Path) -> Iterator[str]:
-    try:
-        data = json.loads(path.read_text())
-        rows = [
-            (r["system"], *(_number(r[k]) for k in ("median_ms", "min_ms", "max_ms")), _number(r.get("peak_mb")), r["runs"])
-            for r in data["rows"]
-        ]
-        ratio = data["ratio_to_best_peer"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ResultError(f"{path} is not a benchmark result ({type(error).__name__}: {error}); run the benchmark again") from None
-    yield from (f"## {path.stem}", "", f"Times faster than the best other system: {_number(ratio)}.", "")
-    yield from _table(("system", "median ms", "min ms", "max ms", "peak MB", "runs"), rows)
-    yield from (_provenance(data.get("provenance", {})), "")
+def _benchmarks() -> dict[str, dict[str, Any]]:
+    """Name -> content of each benchmark's result file. Raises ResultError that names a file which is none."""
+    found = {}
+    for path in sorted(BENCHMARKS.glob("*.json")):
+        try:
+            data = json.loads(path.read_text())
+            if missing := [key for key in ("rows", "ratio_to_best_peer", "ratio_to", "roofline", "provenance") if key not in data]:
+                raise KeyError(", ".join(missing))
+            for row in data["rows"]:
+                _times(row)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ResultError(f"{path} is not a benchmark result ({type(error).__name__}: {error}); run the benchmark again") from None
+        found[path.stem] = data
+    return found
+
+
+def _overview(benchmarks: Mapping[str, Mapping]) -> Iterator[str]:
+    """One line per benchmark that has a peer."""
+    rows = []
+    for name, data in benchmarks.items():
+        if data["ratio_to_best_peer"] is None:
+            continue
+        best = min(data["ratio_to"], key=lambda system: abs(data["ratio_to"][system] - data["ratio_to_best_peer"]))
+        parts = "; ".join(f"{part} {_number(ratio)}" for part, ratio in data.get("ratio_to_best_peer_of_part", {}).items())
+        rows.append((f"[{name}](#{name})", _number(data["ratio_to_best_peer"]), best, parts))
+    if rows:
+        yield from _table(("benchmark", "times as fast as the best peer", "which is", "of a part"), rows)
+
+
+def _benchmark(name: str, data: Mapping) -> Iterator[str]:
+    provenance = data["provenance"]
+    size = provenance.get("notes", {}).get("size")
+    yield from (f"## {name}", "", " ".join(filter(None, (provenance.get("question"), f"{size}." if size else ""))), "")
+    heads = ("system", f"ms per {provenance.get('unit', 'run')}", "least … largest", "ratio", "peak MB", "threads", "turns")
+    rows = [
+        (
+            row["system"],
+            *_times(row),
+            _number(data["ratio_to"].get(row["system"])),
+            _whole(row.get("peak_mb")),
+            row.get("threads", ""),
+            row["runs"],
+        )
+        for row in data["rows"]
+    ]
+    yield from _table(heads, rows)
+    if data.get("differs"):
+        yield from ("What a system computes differently:", "")
+        yield from (*(f"- {system}: {difference}." for system, difference in data["differs"].items()), "")
+    yield from _roofline(data["roofline"])
+    if data.get("curves"):
+        yield from (f"![{'; '.join(data['curves'])}]({_figure(name).name})", "")
+    yield from (_provenance(provenance), "")
+
+
+def _roofline(roof: Mapping) -> Iterator[str]:
+    if not roof.get("kernels"):
+        return
+    said = f"{_number(roof['copy_gb_per_s'])} GB/s and {_whole(roof['gemm_gflop_per_s'])} GFLOP/s on {roof['threads']} threads"
+    rows = [
+        (
+            k["kernel"],
+            _number(k["bytes"] / 1e6),
+            _number(k["flops"] / 1e9),
+            f"{_number(k['bound_ms'])} ({k['limited_by']})",
+            _number(k["ms"]),
+            _number(k["times_bound"]),
+        )
+        for k in roof["kernels"]
+    ]
+    yield from _table((f"kernel, at {said}", "MB", "GFLOP", "bound, ms", "ms", "times the bound"), rows)
+
+
+def _times(row: Mapping) -> tuple[str, str]:
+    return _number(row["median_ms"]), f"{_number(row['min_ms'])} … {_number(row['max_ms'])}"
+
+
+def _figure(name: str) -> Path:
+    return PAGE.parent / f"{name}.png"
+
+
+def _drawn(curves: Mapping[str, Mapping]) -> bytes:
+    """A PNG with a panel per curve, both axes logarithmic; the dotted line is proportional to x.
+
+    curves: name -> {"x", "label" (of x), "series" (name -> values, None where there is none), "y" (label, by default ms)}.
+    """
+    import io
+
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    from spiketwin.experiments.crosscheck.figures import COLOURS, MARKERS, STYLE
+
+    columns = min(2, len(curves))
+    lines = -(-len(curves) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.8 * columns, 2.6 * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for ax in axes[len(curves) :]:
+            ax.set_axis_off()
+        for ax, (name, curve) in zip(axes, curves.items()):
+            ax.set(xscale="log", yscale="log", title=name, xlabel=curve["label"], ylabel=curve.get("y", "ms"))
+            for k, (series, values) in enumerate(curve["series"].items()):
+                points = [(x, y) for x, y in zip(curve["x"], values, strict=True) if y is not None]
+                ax.plot(*zip(*points), marker=MARKERS[k % len(MARKERS)], markersize=4, color=COLOURS[k % len(COLOURS)], label=series)
+            # what is flat shall look flat, and the dotted line may leave the panel
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(low, (low * high) ** 0.5 / 2), max(high, (low * high) ** 0.5 * 2))
+            last_x, last_y = ax.lines[0].get_xydata()[-1]
+            ax.plot(curve["x"], [last_y * x / last_x for x in curve["x"]], ":", color="#888888", zorder=0, scaley=False)
+            for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+                axis.set_major_formatter(
+                    FuncFormatter(lambda value, _: f"{value:g}" if value < 1e4 else f"$10^{{{math.log10(value):.0f}}}$")
+                )
+                axis.set_minor_formatter(NullFormatter())
+            if len(curve["series"]) > 1:
+                ax.legend(fontsize=8)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _table(head: tuple[str, ...], rows: list[tuple]) -> Iterator[str]:
@@ -72,6 +200,10 @@ def _table(head: tuple[str, ...], rows: list[tuple]) -> Iterator[str]:
 
 def _spread(metric: Mapping) -> str:
     return f"{_number(metric['mean'])}" + (f" ± {_number(metric['std'])}" if len(metric["values"]) > 1 else "")
+
+
+def _whole(value) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 def _number(value) -> str:
@@ -87,7 +219,9 @@ def _provenance(p: Mapping) -> str:
         f"Made with `{p['command']}`" if p.get("command") else "",
         f"at commit {p['commit']}" if p.get("commit") else "",
         f"in {p['wall_s']:.0f} s" if p.get("wall_s") else "",
-        f"on {machine['cores']} cores" if machine.get("cores") else "",
-        "(" + ", ".join(f"{name} {versions[name]}" for name in ("torch", "brian2", "numpy") if name in versions) + ")" if versions else "",
+        f"on {machine['cores']} cores" + (f" of {machine['model']}" if machine.get("model") else "") if machine.get("cores") else "",
+        "(" + ", ".join(f"{name} {versions[name]}" for name in ("torch", "brian2", "numpy", *PEERS) if name in versions) + ")"
+        if versions
+        else "",
     ]
     return " ".join(filter(None, said)).strip() + "."

@@ -16,13 +16,18 @@ def _compiled(expression: str):
     return compile(expression.strip(), f"<{expression}>", "eval")
 
 
-def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapping[str, str] = MappingProxyType({})):
-    """Value of `expression`; names come from `values` (SI), else from `subexpressions`, units and numpy."""
+@cache
+def _known() -> Mapping[str, object]:
+    """Units and functions by name."""
     from scipy.special import exprel
 
-    namespace = {name: factor for name, (factor, _) in UNITS.items()}
-    namespace |= {name: getattr(np, name) for name in FUNCTIONS if hasattr(np, name)} | {"exprel": exprel}
-    namespace |= values
+    functions = {name: getattr(np, name) for name in FUNCTIONS if hasattr(np, name)}
+    return {name: factor for name, (factor, _) in UNITS.items()} | functions | {"exprel": exprel}
+
+
+def evaluate(expression: str, values: Mapping[str, object], subexpressions: Mapping[str, str] = MappingProxyType({})):
+    """Value of `expression`; names come from `values` (SI), else from `subexpressions`, units and numpy."""
+    namespace = {**_known(), **values}
 
     def resolve(text: str) -> None:
         for name in identifiers(text):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 from spiketwin.models.units import (
@@ -79,6 +79,8 @@ class Parameter:
         import numpy as np
 
         low, high, closed_low, closed_high = _interval(self.bounds)
+        if np.ndim(value) == 0 and low < value < high:
+            return
         value = np.asarray(value, dtype=float)
         above = value >= low if closed_low else value > low
         below = value <= high if closed_high else value < high
@@ -87,6 +89,7 @@ class Parameter:
             raise SpecError(f"parameter '{name}' = {worst} {self.unit} lies outside {self.bounds} {self.unit}")
 
 
+@lru_cache(maxsize=256)
 def _interval(bounds: str) -> tuple[float, float, bool, bool]:
     match = re.fullmatch(r"\s*([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])\s*", bounds)
     if not match:
@@ -232,7 +235,7 @@ class NeuronSpec:
             return "none"
         return "time" if self.refractory in self.parameters else "condition"
 
-    @property
+    @cached_property
     def is_noisy(self) -> bool:
         """Whether the equations contain white noise `xi`."""
         return any("xi" in identifiers(expression) for expression in self.rates.values())

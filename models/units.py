@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "c": 1e-2, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
@@ -88,6 +89,7 @@ class UnitError(ValueError):
     """A quantity has the wrong unit, or a unit that is not known."""
 
 
+@lru_cache(maxsize=512)
 def unit(text: str) -> tuple[float, Dimension]:
     """Factor to SI and dimension of a unit such as 'mV', 'uA/cm**2', '1/ms' or '1'.
 
@@ -220,11 +222,12 @@ def _dimension_of(node: ast.AST, known: Mapping[str, Dimension], text: str) -> D
     raise UnitError(f"'{ast.unparse(node)}' in '{text}' cannot be used in an equation")
 
 
-def identifiers(expression: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def identifiers(expression: str) -> frozenset[str]:
     """Names in an expression, function names and units left out."""
     tree = ast.parse(expression.strip(), mode="eval")
     called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - called - set(UNITS)
+    return frozenset({n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - called - set(UNITS))
 
 
 def is_finite(value: float) -> bool:

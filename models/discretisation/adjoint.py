@@ -115,7 +115,7 @@ def _states_around(program: Program, chosen: set[str]) -> tuple[dict[str, sympy.
                 now[x] = op.name
         if event in chosen:
             last = dict(now)
-    return first or dict(now), last
+    return first or last, last
 
 
 def _varying(program: Program, operations: list, sources: set) -> set:

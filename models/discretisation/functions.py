@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from types import SimpleNamespace
 
@@ -12,7 +11,11 @@ import numpy as np
 def _numpy_exp_dd(*points):
     """Divided difference of exp over the points, as the corner of the exponential of a bidiagonal matrix (Opitz 1964)."""
     from scipy.linalg import expm
+    from scipy.special import exprel
 
+    if len(points) == 2:
+        # in closed form; a matrix exponential wakes the threads of the linear algebra library, for milliseconds
+        return np.exp(np.maximum(*points)) * exprel(-np.abs(np.subtract(*points)))
     points = np.broadcast_arrays(*(np.asarray(p, dtype=float) for p in points))
     n = len(points)
     matrix = np.zeros((*points[0].shape, n, n))
@@ -89,17 +92,10 @@ def torch_functions() -> dict:
     }
 
 
-def exprel_scalar(x):
-    """(e^x - 1)/x for one float."""
-    if abs(x) < 1e-16:
-        return 1.0
-    return math.expm1(x) / x
-
-
 def clip_scalar(x, low, high):
     """x limited to low … high."""
     return min(max(x, low), high)
 
 
-# what scalar (numba) code may call: math functions by name, and these, to be compiled by the engine
-scalar_functions = SimpleNamespace(exprel=exprel_scalar, clip=clip_scalar)
+# what scalar (numba) code may call besides math functions and those of engines/vector_math.py; compiled by the engine
+scalar_functions = SimpleNamespace(clip=clip_scalar)

@@ -78,7 +78,7 @@ class Run:
     steps: int
     trials: int
     seed: int
-    spikes: Mapping[str, Spikes]
+    spikes: Mapping[str, Spikes]  # of every source, but of Poisson sources that the engine draws itself
     drives: Mapping[str, Mapping[str, np.ndarray]]  # 0-d or [N] if constant, else [T, 1 or B, 1 or N]
     noise: Mapping[str, np.ndarray]  # 'population.xi' or 'population.rand' -> [T, B, N]
     record: Record = field(default_factory=dict)
@@ -101,8 +101,13 @@ def prepare(
     noise: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
     check_stability: bool = True,
+    draw_poisson: bool = True,
 ) -> Run:
-    """Check a run's inputs and bring them to one form; all engines begin here."""
+    """Check a run's inputs and bring them to one form; all engines begin here.
+
+    draw_poisson: whether the spikes of Poisson sources are drawn here. An engine that draws them step by step
+    with poisson.draw_step(), the same ones, finds no entry in Run.spikes.
+    """
     inputs = dict(inputs or {})
     if not np.isfinite(dt_ms) or dt_ms <= 0:
         raise ValueError(f"dt_ms = {dt_ms} must be positive and finite")
@@ -118,7 +123,11 @@ def prepare(
     for index, source in enumerate(network.sources):
         given = inputs.pop(source.name, None)
         if given is None and isinstance(source, PoissonSource):
-            given = poisson(source.rate_hz, steps, trials, source.size, dt_ms, np.random.default_rng([seed, 1, index]))
+            if not draw_poisson:
+                continue
+            from spiketwin.models.engines.poisson import poisson, stream
+
+            given = poisson(source.rate_hz, steps, trials, source.size, dt_ms, stream(seed, index))
         spikes[source.name] = _check_spikes(given, source.name, (steps, trials, source.size), dt_ms)
 
     drives = {name: p.drive_values() for name, p in populations.items()}
@@ -156,14 +165,6 @@ def scheme_reasons(network: Network, scheme: str) -> list[str]:
     """Why a scheme cannot integrate one of the populations, one sentence each."""
     specs = {p.neuron.name: p.neuron for p in network.populations}
     return [reason for spec in specs.values() if (reason := unsupported_reason(spec, scheme))]
-
-
-def poisson(rate_hz, steps: int, trials: int, size: int, dt_ms: float, rng: np.random.Generator) -> Spikes:
-    """Independent Poisson trains on the grid: at each step a spike with probability 1 - exp(-rate dt)."""
-    probability = -np.expm1(-np.asarray(rate_hz, dtype=float) * dt_ms * 1e-3)
-    events = [np.nonzero(rng.random((trials, size)) < probability) for _ in range(steps)]
-    step = np.repeat(np.arange(steps), [len(b) for b, _ in events])
-    return Spikes(step, np.concatenate([b for b, _ in events]), np.concatenate([n for _, n in events]), (steps, trials, size), dt_ms)
 
 
 def delay_steps(delay_ms, dt_ms: float) -> np.ndarray:

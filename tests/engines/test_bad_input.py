@@ -8,7 +8,7 @@ import scipy.sparse
 
 from spiketwin.models import Network, PoissonSource, Population, Projection, SpecError, Spikes, SpikeSource, UnitError, get_engine, neuron
 from spiketwin.models.engines import ENGINES, UnstableError, UnsupportedError
-from spiketwin.models.engines.base import delay_steps, poisson, prepare, refractory_steps
+from spiketwin.models.engines.base import delay_steps, prepare, refractory_steps
 
 LIF = Population("a", neuron("cuba_lif"), 3)
 BARE = Network((LIF,))
@@ -98,15 +98,6 @@ def test_a_network_that_does_not_fit_is_refused(make, error, message):
 def test_delays_and_refractory_periods_round_as_in_brian2():
     assert delay_steps([0.0, 0.24, 0.25, 0.5, 1.0], 0.5).tolist() == [0, 0, 1, 1, 2]
     assert refractory_steps(Population("a", neuron("cuba_lif"), 1, {"tau_ref": "2 ms"}), 0.1).tolist() == [20]
-
-
-def test_poisson_trains_have_their_rate_and_are_the_same_for_the_same_seed():
-    def draw():
-        return poisson(200.0, 20000, 1, 20, 0.1, np.random.default_rng(3))
-
-    # 20 neurons for 2 s at 200 Hz: 8000 spikes, standard deviation 89; the bins lose 1 % to double events
-    assert abs(len(draw()) - 8000 * 0.99) < 4 * 89
-    assert draw().equals(draw())
 
 
 def test_stored_zeros_of_sparse_delays_are_delays():

@@ -143,26 +143,78 @@ def page(tmp_path, monkeypatch):
     return tmp_path
 
 
+TIMED = {"min_ms": 12, "max_ms": 13, "runs": 5, "threads": 2}
+BENCHMARK = {
+    "rows": [
+        {"system": "spiketwin", "median_ms": 12.5, "peak_mb": 400.0, **TIMED},
+        {"system": "spiketwin, main loop", "part": "main loop", "median_ms": 6.0, "peak_mb": None, **TIMED},
+        {"system": "snnTorch", "median_ms": 78.125, "peak_mb": 512.4, **TIMED},
+        {"system": "Norse", "median_ms": 125.0, "peak_mb": 512.4, **TIMED},
+    ],
+    "ratio_to_best_peer": 6.25,
+    "ratio_to": {"snnTorch": 6.25, "Norse": 10.0},
+    "ratio_to_best_peer_of_part": {"main loop": 3.5},
+    "differs": {"Norse": "resets to 0"},
+    "roofline": {
+        "copy_gb_per_s": 10.0,
+        "gemm_gflop_per_s": 100.0,
+        "threads": 2,
+        "kernels": [
+            {
+                "kernel": "hidden, forward",
+                "bytes": 20e6,
+                "flops": 1e8,
+                "bound_ms": 2.0,
+                "limited_by": "memory",
+                "ms": 3.0,
+                "times_bound": 1.5,
+            }
+        ],
+    },
+    "provenance": {"question": "How fast?", "unit": "training step", "notes": {"size": "784-200-10"}, "command": "train.py"},
+}
+CURVES = {"steps": {"x": [10, 100], "label": "steps", "series": {"spiketwin": [1.0, 10.0], "peer": [5.0, None]}}}
+
+
 def test_the_page_says_what_the_files_say_and_knows_when_it_is_stale(page):
     run_seeds(study(), Config(), [0, 1, 2]).write(page / "results" / "study.json")
-    protocol.write_json(
-        page / "benchmarks" / "training.json",
-        {
-            "rows": [{"system": "spiketwin", "median_ms": 12.5, "min_ms": 12, "max_ms": 13, "peak_mb": None, "runs": 5}],
-            "ratio_to_best_peer": 6.25,
-        },
-    )
+    protocol.write_json(page / "benchmarks" / "training.json", BENCHMARK)
     assert results_page.is_stale()
     text = results_page.write_page().read_text()
     assert "91.00 ± 1.00" in text and "What?" in text and "Seeds 0 1 2" in text
-    assert "| spiketwin | 12.50 |" in text and "6.25" in text
     assert not results_page.is_stale()
     run_seeds(study(), Config(), [0, 1, 3]).write(page / "results" / "study.json")
     assert results_page.is_stale()
 
 
-def test_a_bad_benchmark_file_is_named(page):
-    protocol.write_json(page / "benchmarks" / "training.json", {"rows": []})
+def test_the_page_shows_times_ratios_and_the_roofline_of_a_benchmark(page):
+    protocol.write_json(page / "benchmarks" / "training.json", BENCHMARK)
+    text = results_page.write_page().read_text()
+    assert "| [training](#training) | 6.25 | snnTorch | main loop 3.50 |" in text
+    assert "How fast? 784-200-10." in text and "ms per training step" in text
+    assert "| spiketwin | 12.50 | 12.00 … 13.00 |  | 400 | 2 | 5 |" in text
+    assert "| Norse | 125.00 | 12.00 … 13.00 | 10.00 | 512 | 2 | 5 |" in text
+    assert "- Norse: resets to 0." in text
+    assert "kernel, at 10.00 GB/s and 100 GFLOP/s on 2 threads" in text
+    assert "| hidden, forward | 20.00 | 0.10 | 2.00 (memory) | 3.00 | 1.50 |" in text
+    assert "`train.py`" in text
+
+
+def test_curves_become_a_figure(page):
+    path = page / "benchmarks" / "scaling.json"
+    protocol.write_json(path, BENCHMARK | {"ratio_to_best_peer": None, "ratio_to": {}, "curves": CURVES})
+    text = results_page.write_page().read_text()
+    assert "![steps](scaling.png)" in text and "(#scaling)" not in text  # no peer, no line in the overview
+    picture = page / "docs" / "scaling.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert not results_page.is_stale()
+    picture.unlink()
+    assert results_page.is_stale()
+
+
+@pytest.mark.parametrize("content", [{"rows": []}, {**BENCHMARK, "rows": [{"system": "spiketwin"}]}, []])
+def test_a_bad_benchmark_file_is_named(page, content):
+    protocol.write_json(page / "benchmarks" / "training.json", content)
     with pytest.raises(ResultError, match="training.json"):
         results_page.render()
 

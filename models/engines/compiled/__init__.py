@@ -3,13 +3,12 @@
 The loop is generated from the same derived step as every other engine (source.py) and kept on
 disk (cache.py), so that only the first run of a structure on a machine compiles, for about two
 seconds. Sums are always taken in the same order, and threads share out whole trials: results do not
-depend on their number. The threads are Python's, released by the compiled code, so that no second
-thread pool disturbs torch's.
+depend on their number. The threads are torch's where torch is loaded (threads.py), so that no second
+thread pool disturbs it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ import numpy as np
 from spiketwin.models.engines.base import Inputs, prepare, require_supported, scheme_reasons
 from spiketwin.models.engines.compiled.program import Program
 from spiketwin.models.engines.compiled.source import names_in
+from spiketwin.models.engines.threads import threads
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Record, Recording
 
@@ -25,7 +25,7 @@ from spiketwin.models.recording import Record, Recording
 @dataclass(frozen=True)
 class CompiledEngine:
     """dtype: 'float64', or 'float32' where rounding may differ from the other engines.
-    threads: trials run side by side; 0: $OMP_NUM_THREADS, else one per core.
+    threads: trials run side by side at most; 0: as many as threads.threads() says.
     """
 
     dtype: str = "float64"
@@ -62,11 +62,19 @@ class CompiledEngine:
         """As Engine.run. States come in the engine's dtype."""
         require_supported(self, network, scheme)
         run = prepare(
-            network, inputs, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms, trials=trials, record=record, noise=noise, seed=seed
+            network,
+            inputs,
+            dt_ms=dt_ms,
+            scheme=scheme,
+            duration_ms=duration_ms,
+            trials=trials,
+            record=record,
+            noise=noise,
+            seed=seed,
+            draw_poisson=False,
         )
         program = Program(run, np.dtype(self.dtype))
-        asked = os.environ.get("OMP_NUM_THREADS", "")
-        program.execute(self.threads or (int(asked) if asked.isdigit() else 0) or os.cpu_count() or 1, progress)
+        program.execute(self.threads or threads(), progress)
         return program.recording()
 
 

@@ -7,12 +7,24 @@ Indices are unsigned: numba need not ask whether one counts from the end, which 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 # Only the driver is called from Python; without wrappers the others compile in half the time.
 WITHOUT_WRAPPERS = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 kernel = njit(**WITHOUT_WRAPPERS)  # for functions written per model, which are cached with the driver
 shared = njit(cache=True, **WITHOUT_WRAPPERS)
+
+
+@intrinsic
+def wide_vectors(_typing):
+    """Let LLVM use the widest vectors of the processor in the function that calls this, not only 32 bytes of 64."""
+
+    def build(_context, builder, _signature, _arguments):
+        # llvmlite knows no attributes with values, so this goes round its check of names
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+
+    return types.void(), build
 
 
 @shared

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
 
@@ -20,24 +19,61 @@ from spiketwin.models.engines.compiled.source import (
     source,
     used_names,
 )
-from spiketwin.models.network import Population, Projection
+from spiketwin.models.engines.poisson import line, stream
+from spiketwin.models.engines.threads import run_parts
+from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
+from spiketwin.models.units import unit
 
 CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, so that Ctrl-C and progress get through
 LIST_SIZE = 1 << 16  # spikes collected before they are copied out
 
 
 class Synapses:
-    """Synapses of a projection by presynaptic neuron: those of neuron j are start[j] … start[j+1]; delay in steps."""
+    """Synapses of a projection by presynaptic neuron: those of neuron j are start[j] … start[j+1], in the order of their targets.
 
-    def __init__(self, projection: Projection, dt_ms: float) -> None:
-        self.shape = projection.shape
-        pre, post, weight, delay_ms = projection.synapses()
-        self.start = np.searchsorted(pre, np.arange(self.shape[1] + 1)).astype(np.uint64)
-        self.post, self.weight = post.astype(np.uint32), weight
-        self.delay = base.delay_steps(delay_ms, dt_ms).astype(np.uint32)
-        self.full = len(post) == self.shape[0] * self.shape[1]
+    weight: in SI [S], or [N_pre, N_post] where kind is 'dense'.  delay: steps, one number or [S].
+    kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ.
+    Arrays of the projection are used as they are where possible: ten million synapses are not copied in vain.
+    """
+
+    def __init__(self, projection: Projection, dt_ms: float, dtype: np.dtype) -> None:
+        n_post, n_pre = projection.shape
+        self.delay: int | np.ndarray = 0
+        if np.ndim(projection.delay_ms) == 0 and not hasattr(projection.delay_ms, "tocsc"):
+            self.delay = int(base.delay_steps(projection.delay_ms, dt_ms))
+            start, self.post, weight = by_source(projection)
+        else:
+            pre, self.post, weight, delay_ms = projection.synapses()
+            start = np.searchsorted(pre, np.arange(n_pre + 1))
+            steps = base.delay_steps(delay_ms, dt_ms)
+            self.delay = steps.astype(np.uint32) if len(steps) and np.ptp(steps) else int(steps.max(initial=0))
+        self.start, self.post = start.astype(np.uint64), self.post.astype(np.uint32, copy=False)
+        self.kind = "delayed" if np.ndim(self.delay) else "dense" if len(weight) == n_post * n_pre else "sparse"
+        self.weight = weight.reshape(n_pre, n_post) if self.kind == "dense" else weight
+        self.weight = self.weight.astype(dtype, copy=False)
+
+    @property
+    def furthest(self) -> int:
+        """The longest delay in steps."""
+        return int(np.max(self.delay, initial=0))
+
+
+def by_source(projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """start [N_pre + 1], targets [S] and weights in SI [S] of a projection, ordered by (source, target)."""
+    scale, weights = unit(projection.unit or "1")[0], projection.weights
+    if isinstance(weights, Convolution):
+        weights = weights.to_sparse()
+    if not projection.is_sparse and not hasattr(weights, "tocsc"):
+        n_post, n_pre = projection.shape
+        dense = np.asarray(weights, dtype=float).T.ravel() * scale
+        return np.arange(n_pre + 1) * n_post, np.tile(np.arange(n_post, dtype=np.uint32), n_pre), dense
+    matrix = weights.tocsc()
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
+    post = matrix.indices.view(np.uint32) if matrix.indices.dtype == np.int32 else matrix.indices
+    return matrix.indptr, post, matrix.data if scale == 1 else matrix.data * scale
 
 
 def by_trial(spikes: Spikes) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +82,22 @@ def by_trial(spikes: Spikes) -> tuple[np.ndarray, np.ndarray]:
     Two events of one neuron in one step count once, as in Spikes.dense().
     """
     T, B, N = spikes.shape
-    key = np.unique((spikes.batch * T + spikes.step) * N + spikes.neuron)
+    key = (spikes.batch * T + spikes.step) * N + spikes.neuron
+    if B > 1:
+        key.sort()
+    if (twice := key[1:] == key[:-1]).any():
+        key = key[np.concatenate(([True], ~twice))]
     return (key % N).astype(np.uint32), np.searchsorted(key, np.arange(B * T + 1) * N)
+
+
+def aligned(array: np.ndarray, dtype) -> np.ndarray:
+    """A copy that begins at a multiple of 64 bytes: a vector that straddles two cache lines costs twice."""
+    array = np.asarray(array, dtype)
+    room = np.empty(array.nbytes + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    out = room[first : first + array.nbytes].view(dtype).reshape(array.shape)
+    out[...] = array
+    return out
 
 
 @dataclass
@@ -67,13 +117,14 @@ class Program:
         self.run, self.dtype = run, dtype
         populations, projections = run.network.populations, run.network.projections
         order = [p.name for p in populations]
-        synapses = [Synapses(projection, run.dt_ms) for projection in projections]
+        synapses = [Synapses(projection, run.dt_ms, dtype) for projection in projections]
         rings: dict[str, dict[str, int]] = {name: {} for name in order}  # receptor -> slots
         for projection, s in zip(projections, synapses, strict=True):
-            if s.delay.max(initial=0) > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
+            if s.furthest > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
                 slots = rings[projection.target]
-                slots[projection.receptor] = max(slots.get(projection.receptor, 1), int(s.delay.max(initial=0)) + 1)
+                slots[projection.receptor] = max(slots.get(projection.receptor, 1), s.furthest + 1)
 
+        self.drawn: dict[str, int] = {}  # Poisson sources that the loop draws: room for the spikes of a step
         self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
         self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
         self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
@@ -94,9 +145,9 @@ class Program:
         kept = run.record.get(population.name, ())
         trials = max((drives[d].shape[1] for d in cell.signals), default=1)
         arrays = {
-            "states": np.stack([np.broadcast_to(initial[s], (B, N)) for s in spec.states], axis=1),
+            "states": aligned(np.stack([np.broadcast_to(initial[s], (B, N)) for s in spec.states], axis=1), self.dtype),
             "scalars": np.array([values[n] for n in cell.scalars]),
-            "vectors": np.array([values[n] for n in cell.vectors]),
+            "vectors": aligned(np.array([values[n] for n in cell.vectors]), self.dtype),
             "signals": np.array([np.broadcast_to(drives[d], (T, trials, N)) for d in cell.signals]),
             "noise": run.noise.get(f"{population.name}.xi", np.empty(0)),
             "uniform": run.noise.get(f"{population.name}.rand", np.empty(0)),
@@ -115,25 +166,25 @@ class Program:
         populations, sources = [p.name for p in network.populations], [q.name for q in network.sources]
         if projection.source in populations:
             origin = ("population", populations.index(projection.source))
-        else:
+        elif projection.source in self.run.spikes:
             origin = ("spikes", sources.index(projection.source))
             if f"events{origin[1]}" not in self.shared:
                 self.shared[f"events{origin[1]}"], self.shared[f"offsets{origin[1]}"] = by_trial(self.run.spikes[projection.source])
+        else:
+            origin = ("poisson", index := sources.index(projection.source))
+            source = network.sources[index]
+            assert isinstance(source, PoissonSource)
+            self.shared[f"ends{index}"] = line(source.rate_hz, source.size, self.run.dt_ms)
+            self.shared[f"key{index}"] = stream(self.run.seed, index)
+            self.drawn[f"drawn{index}"] = source.size
         gated = projection.receptor in network.population(projection.target).neuron.gated
-        ring = list(rings[projection.target]).index(projection.receptor) if gated or s.delay.any() else -1
-        equal = len(s.delay) == 0 or bool((s.delay == s.delay[0]).all())
-        kind = "delayed" if not equal else "dense" if s.full else "sparse"
-        self.shared |= {
-            f"start{w}": s.start,
-            f"post{w}": s.post,
-            f"weight{w}": (s.weight.reshape(s.shape[::-1]) if kind == "dense" else s.weight).astype(self.dtype),
-            f"delay{w}": s.delay if kind == "delayed" else int(s.delay.max(initial=0)),
-        }
+        ring = list(rings[projection.target]).index(projection.receptor) if gated or s.furthest else -1
+        self.shared |= {f"{name}{w}": getattr(s, name) for name in ("start", "post", "weight", "delay")}
         target = populations.index(projection.target)
-        return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, kind)
+        return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, s.kind)
 
     def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
-        """Run all trials, in blocks, one block per thread."""
+        """Run all trials, in at most `threads` blocks side by side."""
         driver = load(source(self.cells, self.wires)).run
         edges = np.linspace(0, self.run.trials, min(threads, self.run.trials) + 1).astype(int)
         blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
@@ -143,17 +194,14 @@ class Program:
             if progress:
                 progress(sum(b.done for b in blocks) / total)
 
-        def advance(block: Block) -> None:
-            self._advance(driver, block, stop, report)
+        def advance(k: int) -> None:
+            try:
+                self._advance(driver, blocks[k], stop, report)
+            except BaseException:
+                stop.set()  # after Ctrl-C the other threads end with their current call
+                raise
 
-        if len(blocks) == 1:
-            advance(blocks[0])
-        else:
-            with ThreadPoolExecutor(len(blocks)) as pool:
-                try:
-                    list(pool.map(advance, blocks))
-                finally:
-                    stop.set()  # after Ctrl-C the other threads end with their current call
+        run_parts(advance, len(blocks))
         self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]]) for p in range(len(self.cells))]
 
     def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None]) -> None:
@@ -174,11 +222,12 @@ class Program:
 
     def _workspace(self) -> dict[str, np.ndarray]:
         """Arrays that one thread uses for one trial after the other."""
-        own = {name: np.zeros(shape, self.dtype) for name, shape in self.slots.items()}
+        own = {name: aligned(np.zeros(shape), self.dtype) for name, shape in self.slots.items()}
+        own |= {name: np.empty(size, np.uint32) for name, size in self.drawn.items()}
         for p, size in enumerate(self.sizes):
-            fired = np.zeros((size + 7) // 8 * 8, np.uint8)
-            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": np.zeros(size, np.int32)}
-            own[f"ids{p}"] = np.empty(max(LIST_SIZE, size), np.uint32)
+            fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
+            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}
+            own[f"ids{p}"] = np.empty(max(LIST_SIZE, size) + 8, np.uint32)
         return own
 
     def recording(self) -> Recording:

@@ -21,19 +21,22 @@ from pathlib import Path
 from spiketwin.models.discretisation import derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import scalar_functions
+from spiketwin.models.discretisation.printing import code
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import UNITS
 
 HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
 
-import math
-from math import atan, ceil, cos, cosh, exp, expm1, floor, log, log1p, sin, sinh, sqrt, tan, tanh
+from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 
 from numba import njit
+from numpy import ceil, floor
 
 from spiketwin.models.engines.compiled.kernels import (
-    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record,
+    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record, wide_vectors,
 )
+from spiketwin.models.engines.poisson import draw_step
+from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
 
 arctan, minimum, maximum = atan, min, max
 '''
@@ -45,6 +48,7 @@ def run(cursor, last, steps, budget, fill, {arguments}):
 
     fill: how many spikes each population's list holds.
     """
+    wide_vectors()
 '''
 
 
@@ -88,7 +92,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Wire:
-    """What the code of a projection depends on. source: ('population' or 'spikes', index); state: index of
+    """What the code of a projection depends on. source: ('population', 'spikes' given or 'poisson' drawn, index); state: index of
     the receptor; ring: its index among the target's rings, -1 to add to the state at once.
     kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ."""
 
@@ -122,10 +126,14 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     """The module that runs networks of this structure; its `run` takes what driver_arguments() lists."""
     functions: dict[str, str] = {}
     # populations of one kind share their functions
-    names = [functions.setdefault(_advance(c) + _integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
+    names = [functions.setdefault(_integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
-    version = hashlib.sha256(Path(__file__).with_name("kernels.py").read_bytes()).hexdigest()[:16]
+    here = Path(__file__)
+    called = here.with_name("kernels.py").read_bytes() + b"".join(
+        here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson")
+    )
+    version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
 
 
@@ -140,7 +148,14 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
         names += [f"delay{w}"] if wire.ring >= 0 else []
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
         names += [f"events{s}", f"offsets{s}"]
+    for s in poisson_sources(wires):
+        names += [f"ends{s}", f"key{s}", f"drawn{s}"]
     return names
+
+
+def poisson_sources(wires: Iterable[Wire]) -> list[int]:
+    """Indices of the sources that the loop draws itself."""
+    return sorted({wire.source[1] for wire in wires if wire.source[0] == "poisson"})
 
 
 # -- functions of a population ---------------------------------------------------------------------
@@ -157,10 +172,6 @@ def _helpers(bodies: Iterable[str], cells: Iterable[Cell]) -> str:
     return "".join(out)
 
 
-def _advance(cell: Cell) -> str:
-    return "\n\n@kernel\n" + derive(cell.spec, cell.scheme).source("numba").replace("def advance(", "def advance_@NAME(")
-
-
 def _arguments(cell: Cell, wanted: Iterable[str]) -> list[str]:
     return [a for a in cell.arrays if a in wanted]
 
@@ -170,11 +181,14 @@ RESET = ("states", "scalars", "vectors", "signals")
 
 
 def _integrate(cell: Cell) -> str:
-    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t."""
+    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t.
+
+    Conditions are data, not branches, and nothing is called that LLVM cannot inline: the loop is vectorised.
+    """
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
     arguments = ", ".join(["_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
-    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):"]
+    lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):", "    wide_vectors()"]
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
     lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
@@ -185,12 +199,12 @@ def _integrate(cell: Cell) -> str:
         case "time":
             lines += ["        active = _hold[_n] <= _t"]
         case "condition":
-            lines += [f"        active = _hold[_n] == 0 or not ({condition})", "        _hold[_n] = 0 if active else 1"]
-    lines += [f"        ({', '.join(spec.states)},) = advance_@NAME({', '.join(step.arguments)})"]
-    lines += [f"        _all_{s}[_n] = {s}" for s in spec.states]
+            lines += [f"        active = (_hold[_n] == 0) | (not ({condition}))", "        _hold[_n] = not active"]
+    lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]
+    lines += [f"        _all_{s}[_n] = {s} = {s}_new" for s in spec.states]
     if spec.threshold:
         spike = f"({threshold}) {'>' if margin(spec)[1] else '>='} 0"
-        lines += [f"        _fired[_n] = {'active and ' if spec.refractory else ''}{spike}"]
+        lines += [f"        _fired[_n] = {f'active & ({spike})' if spec.refractory else spike}"]
     return "\n".join(lines) + "\n"
 
 
@@ -243,7 +257,8 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) 
                 step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, t)"]
             case "condition":
                 step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
-    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] == "spikes" or cells[wire.source[1]].spec.threshold]
+    step += [f"q{s} = draw_step(ends{s}, key{s}, b, t, drawn{s})" for s in poisson_sources(wires)]
+    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold]
     step += [_reception(p, r, cell) for p, cell in cell_of for r in range(len(cell.rings))]
     for p, cell in spiking:
         if cell.spec.reset_statements:
@@ -265,6 +280,8 @@ def _delivery(w: int, wire: Wire) -> str:
     ids = f"ids{index}, k{index}, m{index}"
     if kind == "spikes":
         ids = f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+    if kind == "poisson":
+        ids = f"drawn{index}, 0, q{index}"
     ring = f"ring{wire.target}_{wire.ring}"
     if wire.kind == "delayed":
         return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, t)"

@@ -178,7 +178,7 @@ def _forward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: St
     before, constants = _constant_lines(cell)
     states = {s: symbol(s) for s in cell.spec.states}
     for event, operations in cell.program.events:  # the symbols of the states where this pass begins
-        if event in events:
+        if event in events or not events:
             break
         states |= {x: op.name for op in operations if isinstance(op, Let) and (x := cell.program.state_of(op.name))}
     lines += [f"{name} = _x_{s}[_s + _i]" for s, name in states.items()]

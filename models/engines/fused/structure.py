@@ -79,11 +79,13 @@ class Cell:
         """What the forward pass keeps of every step: either all that the gradients need, or the states at the
         start of the step, from which the rest is computed again, whichever is less."""
         needed = self._needed
-        direct = sorted(str(s) for s in needed)
+        # a slope that is computed outside needs the margin itself
+        outside = {str(MARGIN)} if self.slope == "given" and MARGIN in needed else set()
+        direct = sorted(str(s) for s in needed if str(s) not in outside)
         late = [n for n in direct if self._arrived(n)]
         early = sorted(str(s) for n in direct if n not in late for s in self._ancestors(symbol(n)) if str(s) in self.spec.states)
         again = sorted({*late, *early})
-        return tuple(direct if len(direct) <= len(again) else again)
+        return tuple(sorted({*outside, *(direct if len(direct) <= len(again) else again)}))
 
     @cached_property
     def again(self) -> tuple[str, ...]:

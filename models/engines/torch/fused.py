@@ -104,6 +104,13 @@ def advance(
         population.finish(given.get(f"_spikes{p}"), states, final, run.fired(p) if cell.lists else None)
 
 
+def structure(
+    stages: Sequence[Mapping[str, RunningPopulation]], order: tuple[str, ...], links: list[Link], listed: Callable[[str], bool]
+) -> Structure:
+    """What the kernel of these groups is generated from."""
+    return _Run(stages, order, links, listed, None).structure
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, run, names, *tensors):

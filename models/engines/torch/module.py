@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiketwin.models.engines.poisson import poisson
 from spiketwin.models.engines.torch import fused
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, module_of
@@ -23,6 +25,9 @@ from spiketwin.models.semantics import REFERENCE
 from spiketwin.models.spec import unknown
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.torch.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,9 +265,8 @@ class TorchNetwork(nn.Module):
     def _source(self, source, given, T: int, B: int, generator) -> Tensor | Spikes:
         name, shape = source.name, (T, B, source.size)
         if given is None and isinstance(source, PoissonSource):
-            probability = -torch.expm1(-torch.as_tensor(source.rate_hz, dtype=torch.float64) * self.dt_ms * 1e-3)
-            draws = torch.rand(shape, generator=generator, device=self.like.device, dtype=self.like.dtype)
-            return (draws < probability.to(draws)).to(draws.dtype)
+            key = torch.randint(1 << 62, (), generator=generator, device=generator.device if generator else "cpu")
+            return poisson(source.rate_hz, T, B, source.size, self.dt_ms, np.uint64(key.item()))
         if given is None:
             raise ValueError(f"no spikes given for source '{name}'; pass inputs={{'{name}': …}}, Spikes or a tensor [T, B, N] = {shape}")
         if tuple(given.shape) != shape:
@@ -332,6 +336,12 @@ class TorchNetwork(nn.Module):
             if n in population.neuron.parameters
         }
         return replace(population, parameters=values)
+
+    def plan(self) -> Plan:
+        """Which path each population and projection takes, and why; shows itself as a table."""
+        from spiketwin.models.engines.torch.plan import plan
+
+        return plan(self)
 
     def extra_repr(self) -> str:
         return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"

@@ -45,12 +45,12 @@ class PopulationModule(nn.Module):
         given |= {n: v for n, v in population.initial_values().items() if n in population.initial}
         for name, value in population.parameter_values().items():
             if name in trainable:
-                declared = torch.tensor(value / unit(spec.parameters[name].unit)[0], dtype=dtype)
+                declared = torch.tensor(np.array(value) / unit(spec.parameters[name].unit)[0], dtype=dtype)
                 self.register_parameter(name, nn.Parameter(declared))
             else:
                 given[name] = value
         for name, value in given.items():
-            self.register_buffer(name, torch.tensor(value, dtype=dtype))
+            self.register_buffer(name, torch.tensor(np.array(value), dtype=dtype))
         self.limits = {name: _closed_interval(population, name) for name in trainable}
 
     def values(self) -> dict[str, Tensor]:
@@ -91,6 +91,24 @@ def _advance(step: Step) -> Callable[..., tuple[Tensor, ...]]:
 @lru_cache(maxsize=2048)
 def _compiled(expression: str, spec: NeuronSpec):
     return compile(elementwise(written_out(expression, spec.subexpressions)), f"<{spec.name}: {expression}>", "eval")
+
+
+@lru_cache(maxsize=256)
+def _margin(spec: NeuronSpec) -> tuple[str, bool]:
+    return margin(spec)
+
+
+@lru_cache(maxsize=256)
+def _margin_dimension(spec: NeuronSpec):
+    known = {n: spec.dimension(n) for n in [*spec.parameters, *(e.name for e in spec.lines)]}
+    return dimension_of(margin(spec)[0], {**known, "uniform": DIMENSIONLESS, "dt": BASE["second"]})
+
+
+@lru_cache(maxsize=256)
+def _ruler(spec: NeuronSpec) -> str:
+    """The spike_scale where it measures what the threshold does, else ''."""
+    known = {n: spec.dimension(n) for n in [*spec.parameters, *(e.name for e in spec.lines)]}
+    return spec.spike_scale if spec.spike_scale and dimension_of(spec.spike_scale, known) == _margin_dimension(spec) else ""
 
 
 @dataclass(eq=False)
@@ -173,7 +191,7 @@ class RunningPopulation:
         self.spiked: Tensor | None = None
         self.just_spiked: Tensor | None = None
         if self.spec.threshold:
-            self.margin, self.is_strict = margin(self.spec)
+            self.margin, self.is_strict = _margin(self.spec)
             self.per_spike_scale = 1 / self._spike_scale()
 
     def _initial(self, values: dict[str, Tensor], shape: tuple[int, int]) -> dict:
@@ -191,11 +209,9 @@ class RunningPopulation:
 
     def _spike_scale(self) -> Tensor | float:
         """The ruler of the surrogate, evaluated once; without a spike_scale 1 mV for a voltage, else 1 SI unit."""
-        known = {n: self.spec.dimension(n) for n in [*self.spec.parameters, *(e.name for e in self.spec.lines)]}
-        dimension = dimension_of(self.margin, {**known, "uniform": DIMENSIONLESS, "dt": BASE["second"]})
-        if self.spec.spike_scale and dimension_of(self.spec.spike_scale, known) == dimension:
-            return torch.as_tensor(self._evaluate(self.spec.spike_scale)).detach()
-        return MILLIVOLT if dimension == BASE["volt"] else 1.0
+        if ruler := _ruler(self.spec):
+            return torch.as_tensor(self._evaluate(ruler)).detach()
+        return MILLIVOLT if _margin_dimension(self.spec) == BASE["volt"] else 1.0
 
     def _start_refractoriness(self, values: Mapping[str, Tensor], size: int) -> None:
         """active: neurons that integrate and may spike; None where a period of at most one step never holds any."""

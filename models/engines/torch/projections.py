@@ -34,7 +34,7 @@ class WeightedProjection(nn.Module):
         distinct, slot = np.unique(delays, return_inverse=True)
         self.delays: tuple[int, ...] = tuple(int(d) for d in distinct)
         self.register_buffer("slot", torch.as_tensor(slot.reshape(delays.shape)) if len(distinct) > 1 else None, persistent=False)
-        weight = torch.tensor(values, dtype=dtype)
+        weight = torch.tensor(np.array(values), dtype=dtype)
         if projection.trainable:
             self.weight = nn.Parameter(weight)
         else:
