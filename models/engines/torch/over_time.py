@@ -151,9 +151,11 @@ def _dense(module: nn.Module, x: Tensor, chunk: int | None, autocast: torch.dtyp
         chunk = 1  # statistics of a batch are those of one step
     if chunk is None and not any(isinstance(m, nn.Conv2d) for m in module.modules()) and len(_innermost(module)) <= 1:
         chunk = T  # reads and writes everything once: nothing to keep in the cache
+    if chunk is not None and chunk >= T:
+        return _call(module, x, autocast), T
     # one split, not slices: the gradient of each slice would be a tensor of all steps
     if chunk is not None:
-        return torch.cat([_call(module, part, autocast) for part in x.split(chunk)]), min(chunk, T)
+        return torch.cat([_call(module, part, autocast) for part in x.split(chunk)]), chunk
     first, rest = x.split([1, T - 1])
     with _counted(module) as sizes:
         results = [_call(module, first, autocast)]
