@@ -10,14 +10,14 @@
     if __name__ == "__main__":
         main(benchmark)
 
-Each system lives in a process of its own, so that thread pools, allocators and imports do not disturb each other, and
-so that its peak memory is its own. `prepare(threads)` imports and builds, and returns `run`; `run()` does the work once
-and returns an Outcome. First every system runs WARM_UP times, and `check` compares what came out. Then each system's
-best thread count is found, and the systems take turns. A turn is as many runs as fill TURN_S, after one that is
-not counted; its time is their median. Reported are the median, least and largest of the turns.
+Each system lives in a process of its own, so that thread pools, allocators and imports do not disturb each other, and so that its
+peak memory is its own. `prepare(threads)` imports and builds, and returns `run`; `run()` does the work once and returns
+an Outcome. First every system runs WARM_UP times with each thread count it is tried with, the best of which it keeps;
+`check` compares what came out. Then the systems take turns. A turn is as many runs as fill TURN_S, after one that is not
+counted; its time is their median. Reported are the median, least and largest of the turns.
 
     python benchmarks/NAME.py [--quick] [--turns 5] [--systems A B] [--out FILE]
-    python benchmarks/NAME.py --only SYSTEM --threads 2 </dev/null      one system alone, e.g. under a profiler
+    yes '' | head -50 | python benchmarks/NAME.py --only SYSTEM --threads 2     50 runs of one system, e.g. under a profiler
 """
 
 from __future__ import annotations
@@ -90,18 +90,20 @@ class System:
 class Kernel:
     """A part of our work with what it costs at least: bytes that must move to or from memory, floating point operations.
 
-    run: does it once; None where `name` is a row of the benchmark, whose time is then taken.
+    Neither counts what a cache can hold. run: does it once.  ms: its time, where it can only be measured as a part of something
+    else.  Without both the time is that of the row called `name`.
     """
 
     name: str
     bytes: float
     flops: float = 0.0
     run: Callable[[], Any] | None = None
+    ms: float | None = None
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """check: outcomes (system -> list of results of the warm-up runs) -> None; raises BenchmarkError.
+    """check: outcomes so far (system -> list of results of the warm-up runs) -> None, after each group's warm-up; raises BenchmarkError.
     kernels: threads -> kernels to hold against the roofline.  curves: rows -> {name: {"x", "label", "series"}}.
     notes: what a reader of the numbers should know."""
 
@@ -229,8 +231,8 @@ class Worker:
 # -- all systems --------------------------------------------------------------------------------------------------
 
 
-def measure(script: str, systems: Sequence[System], *, turns: int, options: Sequence[str] = (), say=print):
-    """(rows, outcomes) of systems that take turns. outcomes: system -> results of the warm-up runs."""
+def measure(script: str, systems: Sequence[System], check, *, turns: int, options: Sequence[str] = (), say=print):
+    """(rows, outcomes) of systems that take turns. outcomes: system -> results of the warm-up runs, which `check` sees before the turns."""
     workers: list[Worker] = []
     try:
         outcomes = {}
@@ -249,6 +251,7 @@ def measure(script: str, systems: Sequence[System], *, turns: int, options: Sequ
                     workers.remove(worker)
             said = ", ".join(f"{1e3 * s:.1f} ms with {w.threads}" for s, w in tried) if len(tried) > 1 else "ready"
             say(f"  {system.name}: {said}" + (" threads" if len(tried) > 1 else ""))
+        check(outcomes)
         for _ in range(turns):
             for worker in workers:
                 worker.turn()
@@ -356,7 +359,8 @@ def print_roofline(benchmark: Benchmark, threads: int) -> None:
     ms = json.loads(sys.stdin.read() or "{}")
     rates = machine_rates(threads)
     kernels = benchmark.kernels(threads) if benchmark.kernels else ()
-    found = [against_roofline(k, 1e3 * least_s(k.run, 7) if k.run else ms[k.name], rates) for k in kernels if k.run or k.name in ms]
+    times = {k.name: 1e3 * least_s(k.run, 7) if k.run else ms.get(k.name) if k.ms is None else k.ms for k in kernels}
+    found = [against_roofline(k, times[k.name], rates) for k in kernels if times[k.name] is not None]
     print(json.dumps({**rates, "threads": threads, "kernels": found}))
 
 
@@ -374,9 +378,16 @@ def compare(script: str, benchmark: Benchmark, *, turns: int, quick: bool) -> di
     ) as provenance:
         for group in dict.fromkeys(s.group for s in benchmark.systems):
             members = [s for s in benchmark.systems if s.group == group]
-            some, more = measure(script, members, turns=turns, options=options, say=lambda text: print(text, flush=True))
+            earlier = dict(outcomes)
+            some, more = measure(
+                script,
+                members,
+                lambda found, earlier=earlier: benchmark.check(earlier | found),
+                turns=turns,
+                options=options,
+                say=lambda text: print(text, flush=True),
+            )
             rows, outcomes = rows + some, outcomes | more
-        benchmark.check(outcomes)
         ours = next((s.name for s in benchmark.systems if not s.is_peer), benchmark.systems[0].name)
         threads = next(row["threads"] for row in rows if row["system"] == ours)
         roof = roofline(script, threads, rows, options)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness import Benchmark, Kernel, main
-from peers.classifier import Task, check, systems
+from harness import Benchmark, main
+from peers.classifier import Task, check, kernels, systems
 from spiketwin.experiments import ttfs
 from spiketwin.experiments.data import DataError, Samples, load
 from spiketwin.experiments.fashion_ttfs import Config
@@ -46,26 +46,14 @@ def task(quick: bool) -> Task:
 
 def benchmark(quick: bool) -> Benchmark:
     made = task(quick)
-    T, B, N = made.steps, made.batch, made.config.hidden
-
-    def kernels(threads: int) -> list[Kernel]:
-        events = len(next(made.batches())[0])
-        # an event fetches a row of weights and adds it to a row of currents; the gradient does the same the other way round
-        gather = 4 * N * (2 * events + T * B)
-        # currents in, v and spikes kept for the way back; back: gradient of the spikes, v and the currents' gradient
-        state = 4 * T * B * N
-        # currents are read once, spikes and v written once; on the way back v, the spikes' gradient in, the currents' out
-        products = 6 * T * B * N * CLASSES
-        return [Kernel("spiketwin", bytes=2 * gather + 6 * state, flops=products)]
-
     return Benchmark(
         "train_feedforward",
         "How long does a training step of a feed-forward spiking classifier take?",
         systems(lambda: made),
         unit="training step",
         check=check,
-        kernels=kernels,
-        notes={"size": f"{PIXELS}-{N}-{CLASSES}, batch {B}, {T} steps, float32"},
+        kernels=lambda threads: kernels(made, threads),
+        notes={"size": f"{PIXELS}-{made.config.hidden}-{CLASSES}, batch {made.batch}, {made.steps} steps, float32"},
     )
 
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from harness import Benchmark, Kernel, main
-from peers.classifier import DT_MS, Task, check, systems
+from harness import Benchmark, main
+from peers.classifier import DT_MS, Task, check, kernels, systems
 from spiketwin.experiments.ttfs import TTFSConfig
 from spiketwin.models.spikes import Spikes
 
@@ -66,24 +66,14 @@ def task(quick: bool) -> Task:
 
 def benchmark(quick: bool) -> Benchmark:
     made = task(quick)
-    T, B, N = made.steps, made.batch, made.config.hidden
-
-    def kernels(threads: int) -> list[Kernel]:
-        count = len(next(made.batches())[0])
-        gather = 4 * N * (2 * count + T * B)
-        state = 4 * T * B * N
-        # the gradient that the recurrent weights pass back is dense whatever the spikes are, and so is the read-out
-        products = 2 * T * B * N * N + 6 * T * B * N * CLASSES
-        return [Kernel("spiketwin", bytes=2 * gather + 6 * state, flops=products)]
-
     return Benchmark(
         "train_recurrent",
         "How long does a training step of a recurrent spiking classifier take?",
         systems(lambda: made),
         unit="training step",
         check=check,
-        kernels=kernels,
-        notes={"size": f"{CHANNELS}-{N} (recurrent)-{CLASSES}, batch {B}, {T} steps, float32"},
+        kernels=lambda threads: kernels(made, threads),
+        notes={"size": f"{CHANNELS}-{made.config.hidden} (recurrent)-{CLASSES}, batch {made.batch}, {made.steps} steps, float32"},
     )
 
 

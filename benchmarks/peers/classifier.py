@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import WARM_UP, Outcome, System, equal
+from harness import WARM_UP, Kernel, Outcome, System, equal
 from spiketwin.experiments import ttfs
 from spiketwin.models.network import Network
 from spiketwin.models.spec import Parameter
@@ -119,15 +119,12 @@ class DenseInput:
 # -- ours ----------------------------------------------------------------------------------------------------
 
 
-def ours(
-    task: Task, network: Network | None = None, *, detach_reset: bool = True, dtype: torch.dtype = torch.float32
-) -> tuple[Forward, list[nn.Parameter]]:
+def ours(task: Task, network: Network | None = None, **how) -> tuple[Forward, list[nn.Parameter]]:
+    """how: options of TorchNetwork, such as detach_reset or dtype."""
     from spiketwin.models.engines.torch import TorchNetwork
     from spiketwin.rules.surrogate import fast_sigmoid
 
-    module = TorchNetwork(
-        network or task.network, dt_ms=DT_MS, scheme="exact", surrogate=fast_sigmoid(SURROGATE), dtype=dtype, detach_reset=detach_reset
-    )
+    module = TorchNetwork(network or task.network, dt_ms=DT_MS, scheme="exact", surrogate=fast_sigmoid(SURROGATE), **how)
 
     def forward(events: Spikes):
         activity = module({ttfs.INPUT: events}, record={ttfs.OUTPUT: ("v",)})
@@ -418,6 +415,37 @@ def systems(task: Callable[[], Task]) -> list[System]:
         System("ours as snnTorch", reference("late"), is_peer=False, is_timed=False),
         System("ours as Norse", reference("zero", detach_reset=recurrent), is_peer=False, is_timed=False),
         System("ours as SpyTorch", reference("hold"), is_peer=False, is_timed=False),
+    ]
+
+
+def kernels(task: Task, threads: int) -> list[Kernel]:
+    """The whole step, its two kernels and the choice of a batch, against what they must move and compute at least.
+
+    On the way forward one number per neuron and step is kept, the membrane, which the surrogate needs; on the way back it is read.
+    The gradient of every spike, fired or not, is a product with the weights of those that it would have reached. Weights and
+    what is carried from step to step stay in the cache, and so does all that Adam touches.
+    """
+    torch.set_num_threads(threads)
+    batches, forward = task.batches(), ours(task)
+    events = [next(batches)[0] for _ in range(8)]
+    count, cells = float(np.mean([len(e) for e in events])), task.steps * task.batch * task.config.hidden
+    reached = task.outputs + (task.config.hidden if task.config.recurrent else 0)
+    run = training(task, *forward)
+    for _ in range(WARM_UP):
+        run()
+    rounds = 10
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(rounds):
+            run()
+    ms = {event.key: event.cpu_time_total / 1e3 / rounds for event in profile.key_averages()}
+    # an event: which trial and neuron; a weight is added or its gradient is; a state is advanced by some ten operations
+    one_way = {"bytes": 4 * cells + 8 * count, "flops": 2 * count * task.config.hidden + 10 * cells}
+    whole = {"bytes": 2 * one_way["bytes"], "flops": 2 * one_way["flops"] + 2 * cells * reached}
+    return [
+        Kernel("spiketwin", **whole),
+        Kernel("forward", **one_way, ms=ms.get("_Fused")),
+        Kernel("backward", bytes=one_way["bytes"], flops=one_way["flops"] + 2 * cells * reached, ms=ms.get("_FusedBackward")),
+        Kernel("choice of a batch", bytes=3 * 8 * count, run=lambda: next(batches)),
     ]
 
 

@@ -34,7 +34,7 @@ def step(forward, parameters, task):
 @pytest.mark.parametrize("sparse", [False, True])
 def test_the_tuned_loop_is_our_step(recurrent, sparse):
     task = small(recurrent)
-    loss, spikes, gradients = step(*classifier.ours(task, dtype=torch.float64), task)
+    loss, spikes, gradients = step(*classifier.ours(task, dtype=torch.float64, kernels="torch"), task)
     tuned_loss, tuned_spikes, tuned_gradients = step(*classifier.tuned(task, sparse=sparse, dtype=torch.float64), task)
     assert spikes == tuned_spikes > 20
     assert tuned_loss == pytest.approx(loss, rel=1e-12)
@@ -48,7 +48,7 @@ def test_the_tuned_loop_is_our_step(recurrent, sparse):
 def test_the_spytorch_loop_is_our_network_with_its_reset(recurrent):
     task = small(recurrent)
     network = classifier.with_reset(task, "hold")
-    loss, spikes, gradients = step(*classifier.ours(task, network), task)
+    loss, spikes, gradients = step(*classifier.ours(task, network, kernels="torch"), task)
     other_loss, other_spikes, other_gradients = step(*classifier.spytorch(task), task)
     # single precision: SpyTorch's loop has no other
     assert spikes == other_spikes > 20 and other_loss == pytest.approx(loss, rel=1e-5)
@@ -62,3 +62,11 @@ def test_the_dense_input_forgets_the_last_batch():
     dense = classifier.DenseInput(task)
     dense(Spikes.from_dense(1 - events.dense(), classifier.DT_MS))
     assert np.array_equal(dense(events).numpy(), events.dense(np.float32))
+
+
+def test_the_kernels_of_the_step_are_held_against_what_they_must_move():
+    found = {kernel.name: kernel for kernel in classifier.kernels(small(False), threads=1)}
+    assert list(found) == ["spiketwin", "forward", "backward", "choice of a batch"]
+    cells = 30 * 5 * 12  # one number of 4 bytes each, written once and read once
+    assert found["spiketwin"].bytes > 2 * 4 * cells and found["forward"].ms > 0 and found["backward"].ms > 0
+    assert found["spiketwin"].flops == pytest.approx(found["forward"].flops + found["backward"].flops)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from spiketwin.models.engines.compiled.kernels import wide_vectors
+from spiketwin.models.engines.fused.tile import NARROW, ROWS, WIDE, narrow_tile, wide_tile
+
 # Share of neurons that fire above which a matrix product is faster than adding up the rows of those that do.
 CROSSOVER = 0.2
 
@@ -38,7 +41,7 @@ def is_busy(counts, first_row, rows, neurons):
     total = 0
     for r in range(first_row, first_row + rows):
         total += counts[r]
-    return rows >= 4 and total > CROSSOVER * rows * neurons
+    return rows >= ROWS and total > CROSSOVER * rows * neurons
 
 
 @shared
@@ -68,51 +71,32 @@ def scatter_sparse(ids, first, last, start, post, gradient, weight_gradient):
 
 @shared
 def product(a, weight, rows, out, fresh):
-    """out [rows, J] += (fresh: =) a [rows, N] weight [N, J]: spikes forward, or gradients back to the neurons they came from.
-
-    Four rows and four neurons at a time, so that each weight that is loaded serves four products, each sum sixteen.
-    """
+    """out [rows, J] += (fresh: =) a [rows, N] weight [N, J]: spikes forward, or gradients back to the neurons they came from."""
+    wide_vectors()
     size, width = weight.shape
     if fresh:
         out[:rows] = 0
-    r = 0
-    while r + 4 <= rows:
-        g0, g1, g2, g3 = a[r], a[r + 1], a[r + 2], a[r + 3]
-        o0, o1, o2, o3 = out[r], out[r + 1], out[r + 2], out[r + 3]
-        n = 0
-        while n + 4 <= size:
-            w0, w1, w2, w3 = weight[n], weight[n + 1], weight[n + 2], weight[n + 3]
-            for j in range(width):
-                v0, v1, v2, v3 = w0[j], w1[j], w2[j], w3[j]
-                o0[j] += (g0[n] * v0 + g0[n + 1] * v1) + (g0[n + 2] * v2 + g0[n + 3] * v3)
-                o1[j] += (g1[n] * v0 + g1[n + 1] * v1) + (g1[n + 2] * v2 + g1[n + 3] * v3)
-                o2[j] += (g2[n] * v0 + g2[n + 1] * v1) + (g2[n + 2] * v2 + g2[n + 3] * v3)
-                o3[j] += (g3[n] * v0 + g3[n + 1] * v1) + (g3[n + 2] * v2 + g3[n + 3] * v3)
-            n += 4
-        while n < size:
-            w0 = weight[n]
-            for j in range(width):
-                o0[j] += g0[n] * w0[j]
-                o1[j] += g1[n] * w0[j]
-                o2[j] += g2[n] * w0[j]
-                o3[j] += g3[n] * w0[j]
-            n += 1
-        r += 4
-    while r < rows:
-        g0, o0 = a[r], out[r]
-        n = 0
-        while n + 4 <= size:
-            w0, w1, w2, w3 = weight[n], weight[n + 1], weight[n + 2], weight[n + 3]
-            c0, c1, c2, c3 = g0[n], g0[n + 1], g0[n + 2], g0[n + 3]
-            for j in range(width):
-                o0[j] += (c0 * w0[j] + c1 * w1[j]) + (c2 * w2[j] + c3 * w3[j])
-            n += 4
-        while n < size:
-            w0, c0 = weight[n], g0[n]
-            for j in range(width):
-                o0[j] += c0 * w0[j]
-            n += 1
-        r += 1
+    whole = rows - rows % ROWS
+    j = 0
+    while j + WIDE <= width:  # all rows of a strip of weights that fits the first cache
+        for r in range(0, whole, ROWS):
+            wide_tile(a, weight, out, r, j)
+        j += WIDE
+    while j + NARROW <= width:
+        for r in range(0, whole, ROWS):
+            narrow_tile(a, weight, out, r, j)
+        j += NARROW
+    for r in range(whole):
+        for k in range(j, width):
+            total = out[r, k]
+            for n in range(size):
+                total += a[r, n] * weight[n, k]
+            out[r, k] = total
+    for r in range(whole, rows):
+        for n in range(size):
+            factor, row, target = a[r, n], weight[n], out[r]
+            for k in range(width):
+                target[k] += factor * row[k]
 
 
 @shared

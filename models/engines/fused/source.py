@@ -31,7 +31,7 @@ import numpy as np
 from numba import njit
 
 from spiketwin.models.engines.fused.kernels import (
-    gather, gather_sparse, is_busy, list_fired, product, product_sparse, scatter, scatter_sparse,
+    gather, gather_sparse, is_busy, list_fired, product, product_sparse, scatter, scatter_sparse, wide_vectors,
 )
 from spiketwin.models.engines.fused.functions import {functions}
 
@@ -48,7 +48,9 @@ def source(group: Structure) -> str:
     body += _forward(group) + _backward(group)
     here = Path(__file__).parent
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
-    text = b"".join(path.read_bytes() for path in (here / "kernels.py", here / "functions.py", here.parent / "vector_math.py"))
+    text = b"".join(
+        path.read_bytes() for path in (here / "kernels.py", here / "tile.py", here / "functions.py", here.parent / "vector_math.py")
+    )
     head = HEADER.format(version=hashlib.sha256(text).hexdigest()[:16], functions=", ".join(_called(body)), dtype=group.dtype)
     return head + body
 
@@ -284,7 +286,7 @@ def _result_lines(cell: Cell, reverse: Backward, is_first: bool, group: Structur
 
 
 def _forward(group: Structure) -> str:
-    out = ["_begin, _end = _edges[_part], _edges[_part + 1]"]
+    out = ["wide_vectors()", "_begin, _end = _edges[_part], _edges[_part + 1]"]
     for p, cell in enumerate(group.cells):
         out += [f"_acc_{r}{p} = np.zeros(_chunk*_n{p}, real)" for r in cell.wired]
         out += [f"_fired{p} = np.zeros((_chunk*_n{p} + 7)//8*8, np.uint8)"] * cell.spiking
@@ -318,7 +320,7 @@ def _listing(p: int) -> str:
 
 
 def _backward(group: Structure) -> str:
-    out = ["_begin, _end = _edges[_part], _edges[_part + 1]", "_stride = 1"]
+    out = ["wide_vectors()", "_begin, _end = _edges[_part], _edges[_part + 1]", "_stride = 1"]
     for p, cell in enumerate(group.cells):
         out += [f"_garr_{r}{p} = np.zeros(_chunk*_n{p}, real)" for r in cell.wired]
         out += [f"_gs{p} = np.zeros(_chunk*_n{p}, real)"] * group.sends(p)

@@ -227,8 +227,8 @@ class _Run:
         parts = 8 if summed <= 1 << 18 else 4 if summed <= 1 << 24 else 2
         self.parts = min(parts, self.B)
         self.edges = np.linspace(0, self.B, self.parts + 1).astype(np.int64)
-        # at least four trials where there are: they share each weight that is loaded
-        self.chunk = int(min(max(4, CHUNK // max(self.sizes)), np.diff(self.edges).max()))
+        # at least eight trials where there are: they share each weight that is loaded
+        self.chunk = int(min(max(8, CHUNK // max(self.sizes)), np.diff(self.edges).max()))
 
     # -- arrays --------------------------------------------------------------------------------------
 
