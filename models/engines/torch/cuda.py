@@ -1,20 +1,17 @@
 """Populations on a GPU: all steps in one Triton kernel, as one operation of torch's autograd.
 
-    from spiketwin.models.engines.torch import cuda
-
-    if not cuda.refusal(group, order):
-        cuda.advance(group, order)      # leaves spikes and states in the population, as fused.advance() does
-
 The kernel is generated from the same derived step as everything else (models/engines/fused/triton_source.py). It takes
-a population whose inputs are known beforehand; where spikes travel inside a group, CUDA graphs of the derived step in
-torch do the rest (graphs.py). With TRITON_INTERPRET=1, set before triton is imported, Triton runs the kernels on the
-CPU, slowly; that is how they are tested where there is no GPU.
+a population whose inputs are known beforehand. Where spikes travel inside a group, or triton is missing, the derived
+step in torch runs under CUDA graphs (graphs.py); where that does not go either, it is launched step by step.
+
+With TRITON_INTERPRET=1, set before triton is imported, Triton runs the kernels on the CPU, slowly; that is how they are
+tested where there is no GPU.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -29,7 +26,10 @@ from spiketwin.models.discretisation.program import arrival, unsupported_order
 from spiketwin.models.engines.compiled.cache import load
 from spiketwin.models.engines.fused import triton_source
 from spiketwin.models.engines.fused.structure import GAIN, Cell
+from spiketwin.models.engines.torch.graphs import Graphs, Loop
+from spiketwin.models.engines.torch.graphs import refusal as graph_refusal
 from spiketwin.models.engines.torch.population import RunningPopulation
+from spiketwin.models.engines.torch.projections import WeightedProjection
 
 BLOCK = 128  # elements of [B, N] that a program takes through time: one for each thread of four warps
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
@@ -48,16 +48,41 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...]) -> str:
-    """'' or why no Triton kernel can run this group, whose inputs from outside have been added to it."""
+Inside = Sequence[tuple[WeightedProjection, str, str]]  # (projection, source, target) of those within a group
+
+
+def run(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside: Inside, graphs: Graphs, loop: Loop) -> str:
+    """Run all steps of a group, whose inputs from outside have been added to it, and leave the results in it.
+
+    graphs: of the module.  loop: runs all steps of some populations in torch.
+    Returns '' or why the group has to be run step by step; then nothing has been done.
+    """
+    if not refusal(group, order, inside):
+        for population in group.values():
+            advance(population, order)
+        return ""
+    return graph_refusal(group, inside) or graphs.advance(group, inside, loop)
+
+
+def path(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside: Inside) -> tuple[str, str]:
+    """How run() would take this group, and why; for a plan."""
+    reason = refusal(group, order, inside)
+    if not reason:
+        return "Triton kernel", ""
+    further = graph_refusal(group, inside)
+    return ("step by step in torch", f"{reason}; {further}") if further else ("CUDA graph of the step in torch", reason)
+
+
+def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside: Inside = ()) -> str:
+    """'' or why no Triton kernel can run this group."""
     if reason := triton_missing():
         return reason
+    if inside or len(group) > 1:
+        return "spikes travel inside the group at every step"
     for population in group.values():
         like = population.values[population.spec.states[0]]
         if like.device.type != "cuda" and not is_interpreted():
             return f"the module is on {like.device}; Triton kernels run on a CUDA device"
-        if population.recurrent or len(group) > 1:
-            return "spikes travel inside the group at every step"
         if like.dtype not in _DTYPES:
             return f"{like.dtype} has no kernel; use float32 or float64"
         if torch._C._functorch.is_functorch_wrapped_tensor(like):
@@ -70,19 +95,18 @@ def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...]) -> s
     return ""
 
 
-def advance(group: Mapping[str, RunningPopulation], order: tuple[str, ...]) -> None:
+def advance(population: RunningPopulation, order: tuple[str, ...]) -> None:
     """Run all steps of a population that refusal() accepts, and leave the results in it."""
-    for population in group.values():
-        run = _Run(population, order)
-        names, tensors = list(run.inputs), list(run.inputs.values())
-        run.inputs = {}  # what stays with the graph must not refer back to tensors that know the graph
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            results = _Kernel.apply(run, names, *tensors)
-        else:
-            results = run.forward(dict(zip(names, tensors)), keep=False)
-        given = dict(zip(run.outputs, results, strict=True))
-        states = {s: given[f"_rec_{s}"] for s in run.cell.record}
-        population.finish(given.get("_spikes"), states, {s: given[f"_y_{s}"] for s in run.cell.spec.states})
+    run = _Run(population, order)
+    names, tensors = list(run.inputs), list(run.inputs.values())
+    run.inputs = {}  # what stays with the graph must not refer back to tensors that know the graph
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        results = _Kernel.apply(run, names, *tensors)
+    else:
+        results = run.forward(dict(zip(names, tensors)), keep=False)
+    given = dict(zip(run.outputs, results, strict=True))
+    states = {s: given[f"_rec_{s}"] for s in run.cell.record}
+    population.finish(given.get("_spikes"), states, {s: given[f"_y_{s}"] for s in run.cell.spec.states})
 
 
 class _Kernel(torch.autograd.Function):
