@@ -8,6 +8,7 @@ that they are generated as is checked everywhere.
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import pickle
 import subprocess
@@ -112,7 +113,7 @@ def populations(module: TorchNetwork) -> list[dict]:
     kept = []
 
     def keep(group, order, progress=None):
-        kept.append(dict(enumerate(group)))
+        kept.append({str(k): p for k, p in enumerate(group)})
         for p in group:
             shape = (1, *p.values[p.spec.states[0]].shape)
             p.finish(torch.zeros(shape, dtype=module.like.dtype), {}, p.final())
@@ -390,22 +391,13 @@ class Replay:
 
 def by_graphs(module: TorchNetwork, known: graphs.Graphs, patch: pytest.MonkeyPatch) -> None:
     """Let groups that would run step by step run as replays."""
-    loop = torch_module.step_by_step
+    loop, turns = torch_module.step_by_step, itertools.cycle(module.groups)
 
     def advance(group, order, progress=None):
-        names = {id(p): str(k) for k, p in enumerate(group)}
-        inside = [(by[id(r.transmit)], names[id(r.source)], names[id(p)]) for p in group for r in p.recurrent]
-        assert known.advance({names[id(p)]: p for p in group}, inside, lambda twins: loop(twins, order)) == ""
+        names = next(turns)
+        inside = [(module.projections[p.name], p.source, p.target) for p in module.network.projections if {p.source, p.target} <= {*names}]
+        assert known.advance(dict(zip(names, group, strict=True)), inside, lambda twins: loop(twins, order)) == ""
 
-    by = {}
-    for projection in module.projections.values():
-
-        def stacked(projection=projection, make=projection.transmit_stacked):
-            made = make()
-            by[id(made)] = projection
-            return made
-
-        patch.setattr(projection, "transmit_stacked", stacked)
     patch.setattr(torch_module, "step_by_step", advance)
 
 

@@ -56,8 +56,8 @@ def source(cell: Cell, dtype: str) -> str:
 COMMON = ("_size", "_steps", "_neurons", "_last")
 
 
-def _shared(cell: Cell) -> list[str]:
-    return ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors) + [f"_in_{s}" for s in cell.signals]
+def _constants(cell: Cell) -> list[str]:
+    return ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
 
 
 def forward_arguments(cell: Cell) -> list[str]:
@@ -66,7 +66,8 @@ def forward_arguments(cell: Cell) -> list[str]:
     _size: B·N.  _neurons: N.  _last: where the last step begins in [T, B, N].  _scalars, _vectors: constants, [K] and [K, N].
     _hold: steps that a spike holds a neuron, [N].  _x_S, _y_S: states before and after the run.  _rec_S: at the start of each step.
     """
-    names = [*COMMON, *_shared(cell), *(f"_dense_{r}" for r in cell.dense)] + ["_hold"] * cell.timed
+    names = [*COMMON, *_constants(cell), *(f"_in_{s}" for s in cell.signals), *(f"_dense_{r}" for r in cell.dense)]
+    names += ["_hold"] * cell.timed
     names += [f"_{a}_{s}" for a in "xy" for s in cell.spec.states] + ["_spikes"] * cell.spiking + ["_flags"] * has_flags(cell)
     return names + [f"_keep_{n}" for n in cell.kept] + [f"_rec_{s}" for s in cell.record]
 
@@ -74,8 +75,10 @@ def forward_arguments(cell: Cell) -> list[str]:
 def backward_arguments(cell: Cell) -> list[str]:
     """Names of backward()'s arguments before BLOCK. _g_S: gradients of the states after the run, in place those before it.
     _gspikes, _grec_S: of the outputs.  _gin_S, _gdense_R, _gconst_C: those that come out."""
-    names = [*COMMON, *_shared(cell), *(f"_g_{s}" for s in cell.spec.states)]
-    names += ["_gspikes"] * (cell.spiking and cell.heard) + ["_flags"] * has_flags(cell) + ["_slopes"] * (cell.slope == "given")
+    read = _read_again(cell)
+    names = [*COMMON, *_constants(cell), *(f"_in_{s}" for s in cell.signals if s in read), *(f"_g_{s}" for s in cell.spec.states)]
+    names += ["_gspikes"] * (cell.spiking and cell.heard) + ["_flags"] * (has_flags(cell) and not read.isdisjoint(FLAGS))
+    names += ["_slopes"] * (cell.spiking and cell.slope == "given")
     names += [f"_keep_{n}" for n in cell.kept] + [f"_grec_{s}" for s in cell.record]
     names += [f"_gdense_{r}" for r in wanted_arrivals(cell)] + [f"_gin_{s}" for s in cell.signals if s in cell.wrt]
     return names + [f"_gconst_{c}" for c in wanted_constants(cell)]
@@ -84,6 +87,12 @@ def backward_arguments(cell: Cell) -> list[str]:
 def has_flags(cell: Cell) -> bool:
     """Whether it is written down who was active, spiked and listened."""
     return cell.spiking or cell.held
+
+
+def _read_again(cell: Cell) -> set[str]:
+    """Quantities of the forward step that its gradients mention."""
+    again = [let for let in cell.program.lets if str(let.name) in cell.again]
+    return {str(s) for s in cell.reverse(cell.order).needs.union(*(let.value.free_symbols for let in again))}
 
 
 def wanted_constants(cell: Cell) -> list[str]:
@@ -164,7 +173,7 @@ def _forward(cell: Cell) -> str:
 def _backward(cell: Cell) -> str:
     reverse = cell.reverse(cell.order)
     again = [let for let in cell.program.lets if str(let.name) in cell.again]
-    names = {str(s) for s in reverse.needs.union(*(let.value.free_symbols for let in again))}
+    names = _read_again(cell)
     sums = {f"_gconst_{c}": c for c in wanted_constants(cell)}
     sums |= {f"_gdense_{r}": str(arrival(r)) for r in wanted_arrivals(cell) if str(arrival(r)) in cell.fixed}
     sums |= {f"_gin_{s}": s for s in cell.signals if s in cell.wrt and s in cell.fixed}
