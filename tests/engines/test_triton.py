@@ -186,7 +186,12 @@ def test_every_surrogate_and_reset(by_triton, kind, detach_reset):
     tent = surrogate(lambda x: torch.relu(1 - x.abs()))  # torch alone can evaluate it
     chosen = tent if kind == "given" else make(kind) if kind else None
     one, other = both(
-        by_triton, cases.network("adaptive_lif", recurrent=False), "adaptive_lif", scheme="exact", detach_reset=detach_reset, surrogate=chosen
+        by_triton,
+        cases.network("adaptive_lif", recurrent=False),
+        "adaptive_lif",
+        scheme="exact",
+        detach_reset=detach_reset,
+        surrogate=chosen,
     )
     assert one[0].spikes["first"].sum() > 3
     assert_equal(one, other)
@@ -346,7 +351,12 @@ for name, scheme, dtype in {chosen}:
 def test_the_compiler_makes_machine_code_of_the_kernels(tmp_path):
     # one of each kind: refractory for a time and by a condition, noise, a random threshold, gated, powers, exprel
     chosen = [("cuba_lif", "exact", "float32"), ("hh_neuron", "exponential_euler", "float64"), ("noisy_lif", "heun", "float64")]
-    chosen += [("escape_lif", "exact", "float32"), ("lif_delta", "euler", "float64"), ("adex", "rk4", "float32"), ("leaky_readout", "exact", "float64")]
+    chosen += [
+        ("escape_lif", "exact", "float32"),
+        ("lif_delta", "euler", "float64"),
+        ("adex", "rk4", "float32"),
+        ("leaky_readout", "exact", "float64"),
+    ]
     here = Path(__file__).parent
     run_python(tmp_path, COMPILE.format(path=[str(here), str(here.parent)], chosen=chosen), {"TRITON_INTERPRET": "0"})
 
@@ -429,7 +439,9 @@ def test_a_recurrent_group_as_replays(name, capture):
             outcomes = [module({"input": spikes}, record={"first": ("v",)}) for spikes in trains]
             # the gradients of the first run come when the graph has run for others
             gradients = [
-                torch.autograd.grad(o.spikes["second"].sum() + 1e3 * o.states["first"]["v"].sum(), list(module.parameters()), allow_unused=True)
+                torch.autograd.grad(
+                    o.spikes["second"].sum() + 1e3 * o.states["first"]["v"].sum(), list(module.parameters()), allow_unused=True
+                )
                 for o in outcomes
             ]
             if is_replayed:

@@ -21,7 +21,9 @@ from spiketwin.models.discretisation.program import Crossing, Let, Release, arri
 from spiketwin.models.discretisation.symbols import symbol, to_sympy
 from spiketwin.models.engines.fused.structure import GAIN, Cell
 
-FUNCTIONS = tuple("exp expm1 exprel exprel_slope log log1p sqrt sin cos tan sinh cosh tanh atan power sign floor ceil clip minimum maximum".split())
+FUNCTIONS = tuple(
+    "exp expm1 exprel exprel_slope log log1p sqrt sin cos tan sinh cosh tanh atan power sign floor ceil clip minimum maximum".split()
+)
 FLAGS = {"active": 1, "_spiked": 2, "_listens": 4}
 
 HEADER = '''"""Written by spiketwin: {name}, {scheme}. Functions {version}."""
@@ -167,7 +169,9 @@ def _forward(cell: Cell) -> str:
         step += ["_until = tl.where(_spiked, _t + _pause, _until)"] if cell.timed else ["active = active & (_spiked == 0)"]
     step += [f"{s} = {name}" for s, name in states.items() if str(name) != s] + ["_o += _size"]
     after = [_store(f"_y_{s}", "_i", s) for s in states]
-    return _kernel("forward", [*forward_arguments(cell), "KEEP: tl.constexpr"], [*before, "_o = _i"], "for _t in range(_steps):", step, after)
+    return _kernel(
+        "forward", [*forward_arguments(cell), "KEEP: tl.constexpr"], [*before, "_o = _i"], "for _t in range(_steps):", step, after
+    )
 
 
 def _backward(cell: Cell) -> str:

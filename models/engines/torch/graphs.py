@@ -140,7 +140,8 @@ class Captured:
         ]
         self.wanted = [t for t in self.inputs if t.requires_grad]
         self.runs = 0
-        self._capture()
+        with torch.cuda.device_of(self.inputs[0]):
+            self._capture()
 
     def _capture(self) -> None:
         torch.cuda.synchronize()
@@ -170,7 +171,8 @@ class Captured:
         with torch.no_grad():
             for static, tensor in zip(self.inputs, tensors, strict=True):
                 static.copy_(tensor)
-        self.forward.replay()
+        with torch.cuda.device_of(self.inputs[0]):
+            self.forward.replay()
         self.runs += 1
         return self.runs
 
@@ -180,7 +182,9 @@ class Captured:
             self.replay(tensors)
         for static, gradient in zip(self.given, gradients, strict=True):
             static.zero_() if gradient is None else static.copy_(gradient)
-        self.backward.replay()
+        if self.wanted:
+            with torch.cuda.device_of(self.inputs[0]):
+                self.backward.replay()
         found = iter(self.found)
         mine = [next(found) if t.requires_grad else None for t in self.inputs]
         return [None if g is None else g.detach().clone() for g in mine]
@@ -208,7 +212,7 @@ class _Replayed(torch.autograd.Function):
 class Graphs:
     """The graphs of a module, the latest few shapes. A copy or a pickle of it is empty: graphs belong to their memory."""
 
-    def __init__(self, most: int = 8, capture: Callable[..., Captured] = Captured) -> None:
+    def __init__(self, most: int = 4, capture: Callable[..., Captured] = Captured) -> None:
         self.most, self.capture = most, capture
         self.known: OrderedDict[tuple, Captured | str] = OrderedDict()
 
