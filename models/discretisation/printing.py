@@ -110,7 +110,10 @@ class TritonPrinter(KernelPrinter):
 
     def _print_Pow(self, expr, rational=False):
         base, exponent = expr.args
-        if exponent.is_Integer and abs(int(exponent)) <= 8 or exponent.is_Rational and exponent.q == 2 and abs(exponent.p) == 1:
+        if exponent.is_Integer and abs(int(exponent)) > 8:  # power() is for positive bases
+            product = "*".join([f"({self._print(base)})"] * abs(int(exponent)))
+            return f"({product})" if exponent > 0 else f"(real(1.0)/({product}))"
+        if exponent.is_Integer or exponent.is_Rational and exponent.q == 2 and abs(exponent.p) == 1:
             return super()._print_Pow(expr)
         return f"power({self._print(base)}, {self._print(exponent)})"
 
