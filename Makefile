@@ -13,7 +13,7 @@ BENCHMARKS = $(shell grep -l '^if __name__' benchmarks/*.py)
 BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
-# Triton's interpreter runs GPU kernels on the CPU; the version is the one that was tested.
+# Triton's interpreter runs GPU kernels on the CPU. torch for CUDA brings its own Triton; else comes the version that was tested.
 TRITON := .venv-triton/bin
 TRITON_READY := .venv-triton/.ready
 
@@ -54,7 +54,7 @@ $(TRITON_READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv-triton
 	$(TRITON)/python -m pip install --quiet -c constraints.txt setuptools wheel torch==2.13.0
 	$(TRITON)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e . hypothesis pytest
-	$(TRITON)/python -m pip install --quiet triton==3.9.0
+	$(TRITON)/python -c "import triton" 2>/dev/null || $(TRITON)/python -m pip install --quiet triton==3.9.0
 	@touch $@
 
 check-triton: $(TRITON_READY)

@@ -285,7 +285,7 @@ def test_sizes_inputs_and_neurons_that_differ(by_triton, size, trials, T, share,
     (a, ga), (b, gb) = found
     assert torch.equal(a.spikes["cells"], b.spikes["cells"])
     for x, y in [(a.states["cells"]["v"], b.states["cells"]["v"]), *zip(ga, gb, strict=True)]:
-        assert x.shape == y.shape and torch.allclose(x, y, rtol=1e-11, atol=1e-12 * float(x.abs().max()))
+        assert x.shape == y.shape and torch.allclose(x, y, rtol=1e-11, atol=1e-12 * float(x.detach().abs().max()))
 
 
 @needs_triton
@@ -346,6 +346,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from test_triton import backward_arguments, cell, forward_arguments, source
 from spiketwin.models.engines.compiled.cache import load
+options = {{"enable_fp_fusion": False}}
 for name, scheme, dtype in {chosen}:
     made = cell(name, scheme)
     kernels = load(source(made, dtype))
@@ -354,7 +355,7 @@ for name, scheme, dtype in {chosen}:
         kinds |= {{n: k for n, k in (("_flags", "*u8"), ("_hold", "*i32")) if n in names}}
         constants = {{"BLOCK": 128}} | ({{"KEEP": True}} if direction == "forward" else {{}})
         kinds |= {{n: "constexpr" for n in constants}}
-        done = compile(ASTSource(fn=getattr(kernels, direction), signature=kinds, constexprs=constants), target=GPUTarget("cuda", 80, 32))
+        done = compile(ASTSource(fn=getattr(kernels, direction), signature=kinds, constexprs=constants), target=GPUTarget("cuda", 80, 32), options=options)
         assert len(done.asm["cubin"]) > 1000
 """
 
@@ -465,7 +466,9 @@ def test_a_recurrent_group_as_replays(name, capture):
         assert torch.allclose(a.states["first"]["v"], b.states["first"]["v"], rtol=1e-12, atol=0)
     for a, b in zip(found[0][1], found[1][1], strict=True):
         for x, y in zip(a, b, strict=True):
-            assert (x is None) == (y is None) and (x is None or torch.allclose(x, y, rtol=1e-11, atol=1e-12 * float(x.abs().max())))
+            assert (x is None) == (y is None) and (
+                x is None or torch.allclose(x, y, rtol=1e-11, atol=1e-12 * float(x.detach().abs().max()))
+            )
 
 
 def test_a_capture_that_fails_says_why_once_and_runs_step_by_step():

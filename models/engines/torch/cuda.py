@@ -239,7 +239,8 @@ class _Run:
         kernel, names = _kernel(cell, _DTYPES[self.like.dtype], direction)
         programs = -(-self.B * self.N // BLOCK)
         with torch.cuda.device(self.like.device) if self.like.is_cuda else nullcontext():
-            kernel[(programs,)](*(arrays[n] for n in names), BLOCK=BLOCK, **options)
+            # each operation rounded by itself, as in torch: the kernel waits for memory, not for arithmetic
+            kernel[(programs,)](*(arrays[n] for n in names), BLOCK=BLOCK, enable_fp_fusion=False, **options)
 
 
 @lru_cache(maxsize=512)
