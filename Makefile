@@ -13,19 +13,24 @@ BENCHMARKS = $(shell grep -l '^if __name__' benchmarks/*.py)
 BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
-.PHONY: help install demo test lint format validate bench results notebooks lab clean
+# Triton's interpreter runs GPU kernels on the CPU. torch for CUDA brings its own Triton; else comes the version that was tested.
+TRITON := .venv-triton/bin
+TRITON_READY := .venv-triton/.ready
+
+.PHONY: help install demo test check-triton lint format validate bench results notebooks lab clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       train on digits, cross-check every model, write out/demo/report.html"
 	@echo "make test       all tests, and the notebooks in their short form"
+	@echo "make check-triton  the Triton kernels, on a GPU or in Triton's interpreter, in an environment of their own"
 	@echo "make lint       ruff and pyright;  make format  lets ruff rewrite the layout"
 	@echo "make validate   the full cross-check of every model in every engine"
 	@echo "make bench      speed against other libraries (make bench BENCHMARKS=benchmarks/NAME.py OPTIONS=--quick)"
 	@echo "make results    docs/results.md from the committed result files"
 	@echo "make notebooks  runs the notebooks in full, pages in out/notebooks"
 	@echo "make lab        opens them in JupyterLab"
-	@echo "make clean      removes what was built and out/; .venv and .venv-bench stay"
+	@echo "make clean      removes what was built and out/; .venv, .venv-bench and .venv-triton stay"
 
 # torch comes first and alone: later steps then find it installed and cannot exchange it.
 # setuptools and wheel too, so that the editable install needs no download of its own.
@@ -44,6 +49,16 @@ demo: $(READY)
 # One pytest run for both, so that its last line counts everything.
 test: $(READY)
 	SPIKETWIN_SHORT=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --nbmake --nbmake-timeout=600 $(TESTS) $(if $(filter tests,$(TESTS)),$(NOTEBOOKS))
+
+$(TRITON_READY): pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv .venv-triton
+	$(TRITON)/python -m pip install --quiet -c constraints.txt setuptools wheel torch==2.13.0
+	$(TRITON)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e . hypothesis pytest
+	$(TRITON)/python -c "import triton" 2>/dev/null || $(TRITON)/python -m pip install --quiet triton==3.9.0
+	@touch $@
+
+check-triton: $(TRITON_READY)
+	$(TRITON)/python -m pytest -q tests/engines/test_triton.py
 
 # pyright looks for spiketwin.models as a path; the links give it one.
 lint: $(READY)

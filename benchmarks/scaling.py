@@ -169,7 +169,42 @@ def synapses(quick: bool) -> Curve:
     return Curve("synapses", "synapses from inputs to hidden neurons", values, {"spiketwin": point})
 
 
-CURVES = (steps, batch, neurons, density, synapses)
+# -- simulation ------------------------------------------------------------------------------------------------------
+
+
+def simulated(name: str, label: str, values: Sequence[float], setting: str, **fixed) -> Curve:
+    """A second of a recurrent network in the compiled engine, with one of its settings varied."""
+
+    def point(value: float) -> Prepare:
+        def prepare(threads: int) -> Callable[[], Outcome]:
+            from peers.simulation import simulation
+
+            return simulation(**fixed, **{setting: value})(threads)
+
+        return prepare
+
+    return Curve(name, label, values, {"spiketwin": point}, unit="simulation")
+
+
+def simulated_time(quick: bool) -> Curve:
+    values = (250, 500) if quick else (250, 500, 1000, 2000, 4000, 8000)
+    return simulated("simulated time", "ms of biological time", values, "duration_ms")
+
+
+def simulated_neurons(quick: bool) -> Curve:
+    values = (500, 1000) if quick else (1000, 10_000, 100_000, 1_000_000)
+    return simulated("simulated neurons", "neurons with 10 synapses each, 0.1 s", values, "neurons", degree=10, duration_ms=100.0)
+
+
+def simulated_synapses(quick: bool) -> Curve:
+    """10,000 neurons: 10^5 to 2 · 10^7 synapses."""
+    values = (10, 20) if quick else (10, 100, 1000, 2000)
+    return simulated(
+        "simulated synapses", "synapses per neuron, of 10,000 neurons, 0.1 s", values, "degree", neurons=10_000, duration_ms=100.0
+    )
+
+
+CURVES = (steps, batch, neurons, density, synapses, simulated_time, simulated_neurons, simulated_synapses)
 
 # Models that nobody tuned, against the LIF: time per state variable, so that one with more of them is not at a disadvantage.
 MODELS = {"rnn_lif": "exact", "izhikevich": "euler", "adex": "euler"}
@@ -203,7 +238,7 @@ def benchmark(quick: bool) -> Benchmark:
 
     return Benchmark(
         "scaling",
-        "How do time and memory of a training step grow with steps, batch, neurons, density and synapses?",
+        "How do time and memory grow with steps, batch, neurons, density and synapses, in training and in simulation?",
         [*models(quick), *(system for curve in made for system in curve.systems())],
         unit="training step",
         curves=figures,

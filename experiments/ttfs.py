@@ -101,18 +101,24 @@ class FirstSpikes:
 
     def batch(self, index: np.ndarray | slice, keep: np.ndarray | None = None) -> Spikes:
         """Spikes [T, B, N] of the images `index`; those of pixels where `keep` [B, N] is False are left out."""
-        first = np.full(self.samples.maximum + 1, -1, dtype=np.int32)
-        first[self.code.neuron] = self.code.step
-        time_ms = np.full(len(first), np.inf)
-        time_ms[self.code.neuron] = self.code.times_ms()
-        images = self.samples.images[index]
-        step = first[images]
-        batch, neuron = np.nonzero(step >= 0 if keep is None else (step >= 0) & keep)
-        step = step[batch, neuron]
-        # 16-bit keys are sorted in linear time, and a stable sort leaves trials and neurons in order
-        order = np.argsort(step.astype(np.uint16), kind="stable")
-        step, batch, neuron = step[order], batch[order], neuron[order]
-        return Spikes(step, batch, neuron, (self.code.shape[0], *images.shape), self.config.dt_ms, time_ms[images[batch, neuron]])
+        step_of, time_of = self._by_grey
+        images, T = self.samples.images[index], self.code.shape[0]
+        step = step_of[images].ravel()
+        fires = step < T if keep is None else (step < T) & keep.ravel()
+        where = np.flatnonzero(fires).astype(np.int32)
+        # short keys are sorted in linear time, and a stable sort leaves trials and neurons in order
+        where = where[np.argsort(step[where], kind="stable")]
+        batch, neuron = np.divmod(where, np.int32(images.shape[1]))
+        return Spikes(step[where], batch, neuron, (T, *images.shape), self.config.dt_ms, time_of[images.ravel()[where]])
+
+    @cached_property
+    def _by_grey(self) -> tuple[np.ndarray, np.ndarray]:
+        """Step and exact time in ms of the spike of every grey value; step T where there is none."""
+        code, T = self.code, self.code.shape[0]
+        step = np.full(self.samples.maximum + 1, T, dtype=np.uint8 if T < 256 else np.uint16)
+        time_ms = np.full(len(step), np.inf)
+        step[code.neuron], time_ms[code.neuron] = code.step, code.times_ms()
+        return step, time_ms
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,13 +40,15 @@ def poisson(x, *, rate_hz: float, duration_ms: float, dt_ms: float = 1.0, seed: 
     x: intensities [B, N] in 0 … 1.  Returns spikes [duration/dt, B, N], the same for the same seed.
     Raises ValueError for NaN, for x outside 0 … 1, for a negative rate.
     """
-    from spiketwin.models.engines.base import poisson as trains
-
     x = _intensities(x)
     if not (np.isfinite(rate_hz) and rate_hz >= 0):
         raise ValueError(f"rate_hz = {rate_hz} must be finite and not negative")
     trials, size = x.shape
-    return trains(x * rate_hz, _steps(duration_ms, dt_ms, "duration_ms"), trials, size, dt_ms, np.random.default_rng(seed))
+    steps, rng = _steps(duration_ms, dt_ms, "duration_ms"), np.random.default_rng(seed)
+    probability = -np.expm1(-x * rate_hz * dt_ms * 1e-3)
+    events = [np.nonzero(rng.random((trials, size)) < probability) for _ in range(steps)]
+    step = np.repeat(np.arange(steps), [len(b) for b, _ in events])
+    return Spikes(step, np.concatenate([b for b, _ in events]), np.concatenate([n for _, n in events]), (steps, trials, size), dt_ms)
 
 
 def _intensities(x) -> np.ndarray:

@@ -74,6 +74,7 @@ def outcome(
     train=True,
     inputs=None,
     T=None,
+    device="cpu",
     **settings,
 ):
     """Spikes, states and gradients of a loss that every output has a part in; gradients by parameter name."""
@@ -84,17 +85,17 @@ def outcome(
         kernels=kernels,
         trainable_parameters={"first": trainable(name) if train else ()},
         **({"dt_ms": dt_ms(name)} | settings),
-    )
+    ).to(device)
     rng = np.random.default_rng(seed)
     spikes = Spikes.from_dense(rng.random((T, trials, IN)) < 0.15, dt_ms=module.dt_ms)
     noise = {}
     for cells in ("first", "second"):
         if spec.is_noisy:
-            noise[f"{cells}.xi"] = torch.from_numpy(rng.standard_normal((T, trials, SIZE))).to(dtype)
+            noise[f"{cells}.xi"] = torch.from_numpy(rng.standard_normal((T, trials, SIZE))).to(module.like)
         if spec.has_random_threshold:
-            noise[f"{cells}.rand"] = torch.from_numpy(rng.random((T, trials, SIZE))).to(dtype)
+            noise[f"{cells}.rand"] = torch.from_numpy(rng.random((T, trials, SIZE))).to(module.like)
     activity = module({"input": spikes, **(inputs or {})}, record={"first": spec.states[:1], "second": spec.states}, noise=noise)
-    mix = torch.linspace(0.2, 1, T * trials * SIZE, dtype=dtype).reshape(T, trials, SIZE)
+    mix = torch.linspace(0.2, 1, T * trials * SIZE, dtype=dtype, device=device).reshape(T, trials, SIZE)
     loss = sum((s * mix).sum() for s in activity.spikes.values())
     for states in activity.states.values():
         loss = loss + sum((x / _size(x) * mix.flip(0)).sum() for x in states.values())

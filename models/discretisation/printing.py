@@ -105,6 +105,35 @@ class KernelPrinter(CodePrinter):
         return f"(({self._print(a)}) if {self._print(flag)} else ({self._print(b)}))"
 
 
+class TritonPrinter(KernelPrinter):
+    """The same for blocks of numbers in Triton's language, where a choice takes both its branches."""
+
+    def _print_Pow(self, expr, rational=False):
+        base, exponent = expr.args
+        if exponent.is_Integer and abs(int(exponent)) > 8:  # power() is for positive bases
+            product = "*".join([f"({self._print(base)})"] * abs(int(exponent)))
+            return f"({product})" if exponent > 0 else f"(real(1.0)/({product}))"
+        if exponent.is_Integer or exponent.is_Rational and exponent.q == 2 and abs(exponent.p) == 1:
+            return super()._print_Pow(expr)
+        return f"power({self._print(base)}, {self._print(exponent)})"
+
+    def _print_Abs(self, expr):
+        return f"tl.abs({self._print(expr.args[0])})"
+
+    def _print_where(self, expr):
+        return self._choice(*expr.args)
+
+    def _print_blend(self, expr):
+        flag, _, a, b = expr.args
+        return self._choice(flag, a, b)
+
+    def _choice(self, condition, a, b):
+        return f"tl.where({self._print(condition)}, {self._print(a)}, {self._print(b)})"
+
+    def _print_Not(self, expr):
+        return f"(({self._print(expr.args[0])}) == 0)"
+
+
 class _Latex(LatexPrinter):
     def _print_where(self, expr):
         return rf"\left[{self._print(expr.args[1])}\right]_{{\mathrm{{unless\ refractory}}}}"
@@ -122,8 +151,9 @@ class _Latex(LatexPrinter):
 
 
 def code(expression: sympy.Expr, dialect: str) -> str:
-    """One expression in a dialect: 'numpy', 'torch', 'numba', 'brian', or 'kernel' (scalars of one precision, `real`)."""
-    return str((KernelPrinter() if dialect == "kernel" else CodePrinter(dialect)).doprint(expression))
+    """One expression in a dialect: 'numpy', 'torch', 'numba', 'brian', or 'kernel' (scalars of one precision, `real`) and 'triton'."""
+    printer = {"kernel": KernelPrinter, "triton": TritonPrinter}.get(dialect)
+    return str((printer() if printer else CodePrinter(dialect)).doprint(expression))
 
 
 def latex_lines(assignments) -> str:

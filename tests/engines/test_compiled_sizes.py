@@ -52,6 +52,14 @@ def test_a_million_neurons():
     np.testing.assert_array_equal(run.spikes["p"].neuron, np.tile(np.arange(0, size, 1000), 2))
 
 
+def test_a_list_of_spikes_that_fills_up_is_emptied_on_the_way(monkeypatch):
+    network = Network([Population("p", neuron("cuba_lif"), 20, drives={"i_ext": "0.4 nA"})])
+    whole = COMPILED.run(network, dt_ms=0.5, duration_ms=2000, trials=2).spikes["p"]
+    monkeypatch.setattr("spiketwin.models.engines.compiled.program.LIST_SIZE", 1)
+    assert len(whole) > 2000
+    assert COMPILED.run(network, dt_ms=0.5, duration_ms=2000, trials=2).spikes["p"].equals(whole)
+
+
 def test_ten_million_synapses_are_held_once():
     """Each of 10,000 neurons has 1,000 targets. Sources fire in turn, so that each target's input is known."""
     size, degree = 10_000, 1_000

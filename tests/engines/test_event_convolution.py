@@ -120,7 +120,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
-            found.append(results(lambda *t: event_convolution(*t, pool=2), tensors)[:3])
+            found.append(results(lambda *t: event_convolution(*t, pool=2), tensors))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*found))

@@ -51,6 +51,7 @@ def test_equals_a_network_of_the_same_population(kernels):
     found = layer.run(linear(torch.tensor(spikes)).unflatten(-1, (2, 2)), record=("v",))
 
     assert expected.spikes["a"].sum() > 20
+    assert kernels in layer.plan()["cells"].path  # "fused kernel 1", "step by step in torch"
     assert torch.equal(found.spikes.flatten(2), expected.spikes["a"])
     torch.testing.assert_close(found.states["v"].flatten(2), expected.states["a"]["v"], rtol=1e-12, atol=1e-18)
     torch.testing.assert_close(found.final["i_syn"].flatten(1), expected.final["a"]["i_syn"], rtol=1e-12, atol=1e-24)

@@ -86,7 +86,7 @@ def test_the_plan_says_what_was_done_and_why():
     stage(spikes(density=0.1, dtype=torch.float32))
     assert "max pooling: event-driven" in stage.plan() and "% of the inputs are not 0" in stage.plan()
     stage(spikes(density=0.9, dtype=torch.float32))
-    assert "dense" in stage.plan() and "more than 20%" in stage.plan()
+    assert "dense" in stage.plan() and "more than 25%" in stage.plan()
 
 
 def test_a_module_with_a_hook_is_called_as_it_is():

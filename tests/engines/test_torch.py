@@ -266,10 +266,11 @@ def test_two_events_of_a_neuron_in_one_step_count_once():
     assert torch.equal(a, b)
 
 
-def test_convolution_equals_its_sparse_matrix():
+@pytest.mark.parametrize("share", [0.05, 0.2])  # by events, and dense
+def test_convolution_equals_its_sparse_matrix(share):
     shape = Convolution(rng(2).normal(0.6, 0.5, (2, 1, 3, 3)), 6, 5, stride=2, padding=1)
     size = shape.shape[0]
-    spikes = some_spikes(30, 2, 30)
+    spikes = some_spikes(60, 2, 30, share)
     fired, gradients = [], []
     for weights in (shape, shape.to_sparse()):
         projection = Projection("in", "a", weights, "i_syn", unit="nA", delay_ms=2.0)

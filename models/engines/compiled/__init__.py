@@ -4,7 +4,8 @@ The loop is generated from the same derived step as every other engine (source.p
 disk (cache.py), so that only the first run of a structure on a machine compiles, for about two
 seconds. Sums are always taken in the same order, and threads share out whole trials: results do not
 depend on their number. The threads are torch's where torch is loaded (threads.py), so that no second
-thread pool disturbs it.
+thread pool disturbs it. A single trial of neurons that are not connected is shared out, too (split.py); one
+of connected neurons, whose spikes would have to meet after every step, runs on one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spiketwin.models.engines.base import Inputs, prepare, require_supported, scheme_reasons
-from spiketwin.models.engines.compiled.program import Program
 from spiketwin.models.engines.compiled.source import names_in
+from spiketwin.models.engines.compiled.split import divided
 from spiketwin.models.engines.threads import threads
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Record, Recording
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CompiledEngine:
     """dtype: 'float64', or 'float32' where rounding may differ from the other engines.
-    threads: trials run side by side at most; 0: as many as threads.threads() says.
+    threads: trials, or blocks of neurons, run side by side at most; 0: as many as threads.threads() says.
     """
 
     dtype: str = "float64"
@@ -77,9 +78,10 @@ class CompiledEngine:
             seed=seed,
             draw_poisson=False,
         )
-        program = Program(run, np.dtype(self.dtype))
-        program.execute(self.threads or threads(), progress)
-        return program.recording()
+        team = self.threads or threads()
+        made = divided(run, team, np.dtype(self.dtype))
+        made.execute(team, progress)
+        return made.recording()
 
     def start(self, network: Network, *, dt_ms: float, scheme: str = "exact", seed: int = 0) -> Session:
         """A session: one network that is run again and again and keeps its states, weights and traces.

@@ -28,32 +28,70 @@ shared = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=Tr
 entry = njit(cache=True, nogil=True, error_model="numpy")
 
 
+def _at(context, builder, kind, array, index, lanes: int):
+    """Pointer to vector `index` of a one-dimensional array, `lanes` entries each."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(builder.bitcast(data, ir.VectorType(context.get_data_type(kind.dtype), lanes).as_pointer()), [index])
+
+
+def _all_lanes(builder, value, lanes: int):
+    """The vector that holds `value` in every lane."""
+    vector, lane = ir.VectorType(value.type, lanes), ir.IntType(32)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, lane(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
+
+
+# Vectors are spelled out for LLVM: its own vectorised loops would ask at each stretch whether the arrays overlap.
+
+
 @intrinsic
 def add_scaled(_typing, target, i, source, j, factor):
-    """Vector i of `target` += factor · vector j of `source`.
-
-    Spelled out for LLVM, whose own vectorised loop would ask at each stretch whether the two overlap.
-    """
-    lanes = VECTOR_BYTES * 8 // target.dtype.bitwidth
+    """Vector i of `target` += factor · vector j of `source`."""
+    lanes, align = VECTOR_BYTES * 8 // target.dtype.bitwidth, target.dtype.bitwidth // 8
 
     def code(context, builder, signature, arguments):
         place, index, weights, other, scale = arguments
-        vector = ir.VectorType(context.get_value_type(target.dtype), lanes)
-        lane = ir.IntType(32)
-
-        def at(kind, array, index):
-            data = context.make_array(kind)(context, builder, array).data
-            return builder.gep(builder.bitcast(data, vector.as_pointer()), [index])
-
-        to, taken = at(target, place, index), at(source, weights, other)
-        one = builder.insert_element(ir.Constant(vector, ir.Undefined), scale, lane(0))
-        scales = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
-        align = target.dtype.bitwidth // 8
-        product = builder.fmul(scales, builder.load(taken, align=align), flags=("contract",))
+        to, origin = _at(context, builder, target, place, index, lanes), _at(context, builder, source, weights, other, lanes)
+        product = builder.fmul(_all_lanes(builder, scale, lanes), builder.load(origin, align=align), flags=("contract",))
         builder.store(builder.fadd(product, builder.load(to, align=align), flags=("contract",)), to, align=align)
         return context.get_dummy_value()
 
     return types.void(target, types.uintp, source, types.uintp, target.dtype), code
+
+
+@intrinsic
+def keep_larger(_typing, image, i, best, j, arg, k):
+    """Where vector i of `image` is larger than vector j of `best`, or NaN: `best` becomes it and `arg` becomes k."""
+    lanes, align = VECTOR_BYTES * 8 // best.dtype.bitwidth, best.dtype.bitwidth // 8
+
+    def code(context, builder, signature, arguments):
+        values, index, kept, other, which, now = arguments
+        value = builder.load(_at(context, builder, image, values, index, lanes), align=align)
+        to, mark = _at(context, builder, best, kept, other, lanes), _at(context, builder, arg, which, other, lanes)
+        old = builder.load(to, align=align)
+        better = builder.or_(builder.fcmp_ordered(">", value, old), builder.fcmp_unordered("uno", value, value))
+        builder.store(builder.select(better, value, old), to, align=align)
+        builder.store(builder.select(better, _all_lanes(builder, now, lanes), builder.load(mark, align=1)), mark, align=1)
+        return context.get_dummy_value()
+
+    return types.void(image, types.uintp, best, types.uintp, arg, types.uint8), code
+
+
+@intrinsic
+def put_where(_typing, image, i, values, j, arg, k):
+    """Vector i of `image` = vector j of `values` where `arg` is k, else 0."""
+    lanes, align = VECTOR_BYTES * 8 // image.dtype.bitwidth, image.dtype.bitwidth // 8
+
+    def code(context, builder, signature, arguments):
+        target, index, source, other, which, now = arguments
+        value = builder.load(_at(context, builder, values, source, other, lanes), align=align)
+        mark = builder.load(_at(context, builder, arg, which, other, lanes), align=1)
+        here = builder.icmp_unsigned("==", mark, _all_lanes(builder, now, lanes))
+        chosen = builder.select(here, value, ir.Constant(value.type, None))
+        builder.store(chosen, _at(context, builder, image, target, index, lanes), align=align)
+        return context.get_dummy_value()
+
+    return types.void(image, types.uintp, values, types.uintp, arg, types.uint8), code
 
 
 @shared
@@ -73,59 +111,60 @@ def collect(pixels, ids):
 
 
 @entry
-def forward(x, weight, bias, start, to, origin, length, windows, out, where, image, ids, best, arg, first, last):
-    """out of images first … last - 1, and in `where` [M, O, Q] which output of its window is largest, the first of equals.
+def forward(x, weight, bias, start, to, origin, length, windows, out, where, image, best, ids, first, last):
+    """out of images first … last - 1, and in `where` [M, Q · O] which output of its window is largest, the first of equals.
 
     Taps of pixel p are start[p] … start[p + 1]: `length` vectors from `origin` of a channel's weights to `to` of the image.
+    windows [Q, k²]: vectors of `image` where the outputs of a window begin.  bias [O], best [Q · O]: filled up to vectors.
     """
-    channels, O, padded = x.shape[1], out.shape[1], bias.size
-    per_channel = weight.size // (channels * (VECTOR_BYTES // x.itemsize))
+    channels, O, Q = x.shape[1], out.shape[1], out.shape[2]
+    lanes = VECTOR_BYTES // x.itemsize
+    per_channel, vectors = weight.size // (channels * lanes), bias.size // lanes
     for m in range(first, last):
-        for p in range(0, image.size, padded):
-            for o in range(padded):
-                image[p + o] = bias[o]
+        image[:] = 0
         for c in range(channels):
             pixels = x[m, c]
             for e in range(collect(pixels, ids)):
                 p = ids[e]
                 for k in range(start[p], start[p + 1]):
                     add_stretch(image, to[k], weight, c * per_channel + origin[k], length[k], pixels[p])
-        for q in range(windows.shape[0]):
-            for o in range(padded):
-                best[o] = image[windows[q, 0] + o]
-                arg[o] = 0
+        arg = where[m]
+        for q in range(Q):
+            best[q * bias.size : (q + 1) * bias.size] = image[windows[q, 0] * lanes : windows[q, 0] * lanes + bias.size]
+            arg[q * bias.size : (q + 1) * bias.size] = 0
             for k in range(1, windows.shape[1]):
-                at = windows[q, k]
-                for o in range(padded):
-                    value = image[at + o]
-                    better = (value > best[o]) | (value != value)  # as torch: NaN wins
-                    best[o] = value if better else best[o]
-                    arg[o] = k if better else arg[o]
-            for o in range(O):
-                out[m, o, q] = best[o]
-            if windows.shape[1] > 1:
-                for o in range(O):
-                    where[m, o, q] = arg[o]
+                for v in range(vectors):
+                    keep_larger(image, np.uintp(windows[q, k] + v), best, np.uintp(q * vectors + v), arg, np.uint8(k))
+        for o in range(O):
+            for q in range(Q):
+                out[m, o, q] = best[q * bias.size + o] + bias[o]
 
 
 @shared
-def unpool(g, where, m, windows, image):
-    """The gradient of each output: that of its window where it was the largest, else 0."""
-    image[:] = 0
-    pooled = windows.shape[1] > 1
-    for o in range(g.shape[1]):
-        for q in range(g.shape[2]):
-            image[windows[q, where[m, o, q] if pooled else 0] + o] = g[m, o, q]
+def unpool(g, arg, windows, image, spread):
+    """The gradient of each output: that of its window where it was the largest, else 0.  spread [Q · O]: room for g, channels last."""
+    O, Q = g.shape
+    lanes = VECTOR_BYTES // g.itemsize
+    padded = spread.size // Q
+    image[:] = 0  # outputs in no window stay 0
+    for o in range(O):
+        for q in range(Q):
+            spread[q * padded + o] = g[o, q]
+    for q in range(Q):
+        for k in range(windows.shape[1]):
+            for v in range(padded // lanes):
+                put_where(image, np.uintp(windows[q, k] + v), spread, np.uintp(q * (padded // lanes) + v), arg, np.uint8(k))
 
 
 @entry
-def weight_gradient(x, g, where, start, to, origin, length, windows, total, image, ids, first, last):
+def weight_gradient(x, g, where, start, to, origin, length, windows, total, image, spread, ids, first, last):
     """Sum over images first … last - 1 into `total`, laid out as the weights."""
     channels = x.shape[1]
     per_channel = total.size // (channels * (VECTOR_BYTES // x.itemsize))
     total[:] = 0
+    spread[:] = 0
     for m in range(first, last):
-        unpool(g, where, m, windows, image)
+        unpool(g[m], where[m], windows, image, spread)
         for c in range(channels):
             pixels = x[m, c]
             for e in range(collect(pixels, ids)):
@@ -141,14 +180,14 @@ def input_gradient(g, where, weight, corner, rows, row_vectors, row_step, pixel,
     weight: [O, rows, row_vectors], channels of the input last.  corner [Q, k²]: vector of `padded_image` at which the patch
     of an output begins; its rows are row_step vectors apart.  pixel [P]: where a pixel's channels begin in it.
     """
-    pooled = corner.shape[1] > 1
+    padded = where.shape[1] // g.shape[2]
     for m in range(first, last):
         padded_image[:] = 0
         for o in range(g.shape[1]):
             for q in range(g.shape[2]):
                 value = g[m, o, q]
                 if value != 0:
-                    at = corner[q, where[m, o, q] if pooled else 0]
+                    at = corner[q, where[m, q * padded + o]]
                     for row in range(rows):
                         add_stretch(padded_image, at + row * row_step, weight, (o * rows + row) * row_vectors, row_vectors, value)
         for c in range(dx.shape[1]):

@@ -29,7 +29,7 @@ from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
 
 CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, so that Ctrl-C and progress get through
-LIST_SIZE = 1 << 16  # spikes collected before they are copied out
+LIST_SIZE = 1 << 16  # spikes of a population that are collected, at least, before they are copied out
 
 
 class Synapses:
@@ -203,12 +203,12 @@ class Program:
         state = populations[target].neuron.states.index(projection.receptor)
         return Wire(origin, target, state, -1, "plastic", rule, regular, recorded)
 
-    def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
-        """Run all trials, in at most `threads` blocks side by side."""
+    def execute(self, threads: int, progress: Callable[[float], None] | None = None, stop: Event | None = None) -> None:
+        """Run all trials, in at most `threads` blocks side by side. stop: ends the run early once it is set."""
         driver = load(source(self.cells, self.wires)).run
         edges = np.linspace(0, self.run.trials, min(threads, self.run.trials) + 1).astype(int)
         blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
-        total, stop = self.run.trials * self.run.steps, Event()
+        total, stop = self.run.trials * self.run.steps, stop or Event()
 
         def report() -> None:
             if progress:
@@ -229,6 +229,7 @@ class Program:
         arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
         cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
         budget, steps = 256, self.run.steps
+        total = steps * self.run.trials
         while cursor[0] < block.last and not stop.is_set():
             started = time.perf_counter()
             driver(cursor, block.last, steps, budget, fill, 0, *arguments)
@@ -237,7 +238,7 @@ class Program:
             fill[:] = 0
             block.done = int((cursor[0] - block.first) * steps + cursor[1])
             if time.perf_counter() - started < CALL_SECONDS / 4:
-                budget *= 4
+                budget = min(4 * budget, total)
             report()
 
     def workspace(self) -> dict[str, np.ndarray]:
@@ -247,7 +248,7 @@ class Program:
         for p, size in enumerate(self.sizes):
             fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}
-            own[f"ids{p}"] = np.empty(max(LIST_SIZE, size) + 8, np.uint32)
+            own[f"ids{p}"] = np.empty(LIST_SIZE + size, np.uint32)
         for w, plastic in self.plastic.items():
             own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
         return own

@@ -10,8 +10,11 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
+import torch
+
 from spiketwin.models.engines.threads import threads
 
+CPU = torch.device("cpu")
 FALLBACK_BYTES = 1 << 20  # per core, where the system does not tell
 
 
@@ -28,8 +31,10 @@ def cache_bytes() -> int:
     return max(_second_level(), 1) * threads()
 
 
-def rows_per_call(bytes_per_row: int, rows: int) -> int:
-    """Rows whose inputs and outputs fit into the cache together, at least one, at most all."""
+def rows_per_call(bytes_per_row: int, rows: int, device: torch.device = CPU) -> int:
+    """Rows whose inputs and outputs fit into the cache together, at least one, at most all; on a GPU, whose calls are dear, all."""
+    if device.type != "cpu":
+        return max(1, rows)
     return max(1, min(rows, cache_bytes() // max(bytes_per_row, 1)))
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from spiketwin.models.engines.torch.module import TorchNetwork
+from spiketwin.models.engines.torch.plan import Plan
 from spiketwin.models.network import Network, Population
 from spiketwin.models.spec import NeuronSpec, unknown
 from spiketwin.models.units import UnitError
@@ -123,6 +124,10 @@ class SpikingLayer(nn.Module):
             {s: v.unflatten(-1, self.shape) for s, v in activity.states.get(self.name, {}).items()},
             {s: v.unflatten(-1, self.shape) for s, v in activity.final[self.name].items()},
         )
+
+    def plan(self) -> Plan:
+        """Which path a run takes, and why: as TorchNetwork.plan."""
+        return self.network.plan()
 
     def _only_receptor(self) -> str:
         if len(self.spec.inputs) != 1:

@@ -19,29 +19,27 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from spiketwin.models.engines.torch.chunks import rows_per_call
-from spiketwin.models.engines.torch.event_convolution import density, event_convolution
-
-# Share of inputs that are not zero below which adding up weights is faster than the dense convolution, forward and backward together.
-EVENT_DENSITY = 0.2
+from spiketwin.models.engines.torch.event_convolution import density, event_convolution, refusal
 
 
 class OverTime(nn.Module):
     """A module for one step, [B, …] -> [B, …], as a module for all steps, [T, B, …] -> [T, B, …].
 
     Equal to calling it step by step. chunk: steps per call; None: as many as stay in the cache.
-    event_density: share of inputs that are not zero up to which a convolution is event-driven; 0: never, 1: always.
+    event_density: share of inputs that are not zero up to which a convolution is event-driven; 0: never, 1: always, None: where
+    that was measured to be faster (event_convolution.py).
     autocast: torch.bfloat16 to run the module in that precision (both directions, products added up in float32). It
     needs half the memory traffic, and a CPU with bf16 units; inputs of 0 and 1 are exact, but weights and gradients are rounded
     to 8 bits: gradients then differ by a few per cent, and spikes near threshold flip. Off by default.
     """
 
     def __init__(
-        self, module: nn.Module, *, chunk: int | None = None, event_density: float = EVENT_DENSITY, autocast: torch.dtype | None = None
+        self, module: nn.Module, *, chunk: int | None = None, event_density: float | None = None, autocast: torch.dtype | None = None
     ) -> None:
         super().__init__()
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk = {chunk} steps per call must be at least 1, or None to let the cache decide")
-        if not 0 <= event_density <= 1:
+        if event_density is not None and not 0 <= event_density <= 1:
             raise ValueError(f"event_density = {event_density} is a share of the inputs; give a value from 0 to 1")
         self.module, self.chunk, self.event_density, self.autocast = module, chunk, event_density, autocast
         self._plan = ["not run yet"]
@@ -57,7 +55,10 @@ class OverTime(nn.Module):
         return "\n".join(self._plan)
 
     def extra_repr(self) -> str:
-        return f"chunk={self.chunk or 'by cache'}, event_density={self.event_density}" + f", autocast={self.autocast}" * bool(self.autocast)
+        return (
+            f"chunk={self.chunk or 'by cache'}, event_density={'as measured' if self.event_density is None else self.event_density}"
+            + f", autocast={self.autocast}" * bool(self.autocast)
+        )
 
 
 def over_time(
@@ -65,7 +66,7 @@ def over_time(
     x: Tensor,
     *,
     chunk: int | None = None,
-    event_density: float = EVENT_DENSITY,
+    event_density: float | None = None,
     autocast: torch.dtype | None = None,
     note: Callable[[str], object] = lambda line: None,
 ) -> Tensor:
@@ -80,17 +81,13 @@ def over_time(
         )
         return once.expand(T, *once.shape[1:])
     convolution, pool, others = _leading_convolution(module)
-    if convolution is not None and not (reason := _refusal(convolution, x, autocast, event_density)):
-        share = density(x.flatten(0, 1))
-        if share <= event_density:
-            note(f"{convolution}{' and max pooling' if pool > 1 else ''}: event-driven, {share:.1%} of the inputs are not 0")
-            y = event_convolution(
-                x.flatten(0, 1), convolution.weight, convolution.bias, stride=convolution.stride, padding=convolution.padding, pool=pool
-            ).unflatten(0, (T, B))
-            return over_time(others, y, chunk=chunk, event_density=event_density, autocast=autocast, note=note) if len(others) else y
-        reason = f"{share:.1%} of the inputs are not 0, more than {event_density:.0%}"
-    elif convolution is None:
-        reason = "no leading convolution"
+    if convolution is not None and not (reason := _refusal(convolution, pool, x, autocast, event_density)):
+        images, how = x.flatten(0, 1), dict(stride=convolution.stride, padding=convolution.padding, pool=pool)
+        note(f"{convolution}{' and max pooling' if pool > 1 else ''}: event-driven, {density(images):.1%} of the inputs are not 0")
+        y = event_convolution(images, convolution.weight, convolution.bias, **how).unflatten(0, (T, B))
+        return over_time(others, y, chunk=chunk, event_density=event_density, autocast=autocast, note=note) if len(others) else y
+    if convolution is None:
+        reason = "it does not begin with a convolution"
     y, steps = _dense(module, x, chunk, autocast)
     note(f"{module}: dense, {steps} steps per call; {reason}")
     return y
@@ -131,14 +128,10 @@ def _pair(value) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _refusal(convolution: nn.Conv2d, x: Tensor, autocast: torch.dtype | None, event_density: float) -> str:
+def _refusal(convolution: nn.Conv2d, pool: int, x: Tensor, autocast: torch.dtype | None, event_density: float | None) -> str:
     """'' or why this convolution cannot be event-driven."""
-    if event_density == 0:
-        return "events are switched off"
-    if x.device.type != "cpu":
-        return f"x is on {x.device}, events are for the CPU"
-    if x.dtype not in (torch.float32, torch.float64) or x.dtype != convolution.weight.dtype or autocast or torch.is_autocast_enabled("cpu"):
-        return "the precision is not that of the kernels"
+    if autocast:
+        return f"{autocast} was asked for"
     if x.ndim != 5 or x.shape[2] != convolution.in_channels:
         return "the input is no image of that many channels"
     if (
@@ -148,7 +141,7 @@ def _refusal(convolution: nn.Conv2d, x: Tensor, autocast: torch.dtype | None, ev
         or isinstance(convolution.padding, str)
     ):
         return "groups, dilation, padding modes and padding by name have no kernel"
-    return ""
+    return refusal(x.flatten(0, 1), convolution.weight, pool=pool, event_density=event_density)
 
 
 def _dense(module: nn.Module, x: Tensor, chunk: int | None, autocast: torch.dtype | None) -> tuple[Tensor, int]:
@@ -156,13 +149,17 @@ def _dense(module: nn.Module, x: Tensor, chunk: int | None, autocast: torch.dtyp
     T = len(x)
     if any(isinstance(m, _BatchNorm) and m.training for m in module.modules()):
         chunk = 1  # statistics of a batch are those of one step
+    if chunk is None and not any(isinstance(m, nn.Conv2d) for m in module.modules()) and len(_innermost(module)) <= 1:
+        chunk = T  # reads and writes everything once: nothing to keep in the cache
+    if chunk is not None and chunk >= T:
+        return _call(module, x, autocast), T
     # one split, not slices: the gradient of each slice would be a tensor of all steps
     if chunk is not None:
-        return torch.cat([_call(module, part, autocast) for part in x.split(chunk)]), min(chunk, T)
+        return torch.cat([_call(module, part, autocast) for part in x.split(chunk)]), chunk
     first, rest = x.split([1, T - 1])
     with _counted(module) as sizes:
         results = [_call(module, first, autocast)]
-        chunk = rows_per_call(x[0].nbytes + sum(sizes), T)
+        chunk = rows_per_call(x[0].nbytes + sum(sizes), T, x.device)
     results += [_call(module, part, autocast) for part in rest.split(chunk) if len(part)]
     return torch.cat(results), chunk
 
@@ -180,12 +177,16 @@ def _call(module: nn.Module, x: Tensor, autocast: torch.dtype | None) -> Tensor:
     return y.contiguous().unflatten(0, x.shape[:2])
 
 
+def _innermost(module: nn.Module) -> list[nn.Module]:
+    """The parts that do the work, views left out."""
+    return [m for m in module.modules() if not any(m.children()) and not isinstance(m, nn.Flatten | nn.Identity)]
+
+
 @contextmanager
 def _counted(module: nn.Module) -> Iterator[list[int]]:
     """A list that gets the bytes of what each innermost part of the module returns."""
     sizes: list[int] = []
-    innermost = [m for m in module.modules() if not any(m.children())]
-    hooks = [m.register_forward_hook(lambda _m, _i, out: sizes.append(getattr(out, "nbytes", 0))) for m in innermost]
+    hooks = [m.register_forward_hook(lambda _m, _i, out: sizes.append(getattr(out, "nbytes", 0))) for m in _innermost(module)]
     try:
         yield sizes
     finally:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from spiketwin.models.engines.torch import fused
+from spiketwin.models.engines.torch.event_convolution import EVENT_DENSITY
 from spiketwin.models.engines.torch.population import Rows, Setting
 from spiketwin.models.network import SpikeSource
 
@@ -64,7 +65,7 @@ def _projection(module, p, block, is_inside: bool, sources) -> tuple[str, str]:
     if block.refusal:
         return ("a product per step", "the group runs step by step") if is_inside else ("one product for all steps", "")
     if not fused.takes_events(module.projections[p.name]):
-        return "convolution, some steps at a time", ""
+        return "convolution", f"by events up to a density of {100 * EVENT_DENSITY:g} %, else as many steps at a time as the cache holds"
     limit = f"{100 * fused.CROSSOVER:g} %"
     if is_inside:
         return "events inside the kernel", f"a product in steps where more than {limit} of the neurons fire"

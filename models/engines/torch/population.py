@@ -308,7 +308,8 @@ class RunningPopulation:
                 self.values[statement.target] = torch.where(self.spiked, new, old)
             else:
                 # lerp is exact at 0 and 1, and lets the gradient through the spike
-                new = torch.as_tensor(new, dtype=old.dtype, device=old.device)
+                # new_full: a copy from the host would break the capture of a CUDA graph
+                new = new.to(old) if torch.is_tensor(new) else old.new_full((), new)
                 self.values[statement.target] = torch.lerp(old, new.expand_as(old), self.spikes[-1])
 
     # -- what is left ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spiketwin.models.engines.base import delay_steps
+from spiketwin.models.engines.torch.event_convolution import convolution
 from spiketwin.models.network import Convolution, Projection
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
@@ -144,7 +145,7 @@ class ConvolutionalProjection(WeightedProjection):
 
         def transmit(spikes: Tensor) -> Tensor:
             image = spikes.reshape(-1, kernel.shape[1], shape.height, shape.width)
-            return functional.conv2d(image, kernel, stride=shape.stride, padding=shape.padding).flatten(1)
+            return convolution(image, kernel, stride=(shape.stride, shape.stride), padding=(shape.padding, shape.padding)).flatten(1)
 
         return [transmit]
 

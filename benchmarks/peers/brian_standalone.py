@@ -20,16 +20,6 @@ from spiketwin.models.network import Network
 from spiketwin.models.spikes import Spikes
 
 
-@dataclass(frozen=True)
-class Run:
-    """whole_s: of the process, from its start to its end.  main_loop_s: what Brian2 itself reports for run().
-    spikes: population -> Spikes."""
-
-    whole_s: float
-    main_loop_s: float
-    spikes: dict[str, Spikes]
-
-
 @dataclass
 class Program:
     """The built program. build_s: code generation and compilation."""
@@ -40,17 +30,18 @@ class Program:
     dt_ms: float
     monitors: dict[str, brian2.SpikeMonitor] = field(default_factory=dict)
 
-    def run(self) -> Run:
-        """Start the program, wait for its end and read what it wrote."""
-        start = time.perf_counter()
+    def run(self) -> float:
+        """Start the program and wait for its end. Returns the seconds that Brian2 itself reports for its main loop."""
         subprocess.run(["./main"], cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
-        whole = time.perf_counter() - start
-        main_loop = float((self.directory / "results" / "last_run_info.txt").read_text().split()[0])
-        spikes = {}
+        return float((self.directory / "results" / "last_run_info.txt").read_text().split()[0])
+
+    def spikes(self) -> dict[str, Spikes]:
+        """Population -> what the last run wrote."""
+        found = {}
         for name, monitor in self.monitors.items():
             step = np.rint(self._written(monitor.variables["t"]) / (self.dt_ms * 1e-3)).astype(int)
-            spikes[name] = Spikes(step, np.zeros(len(step), int), self._written(monitor.variables["i"]), self.shape[name], self.dt_ms)
-        return Run(whole, main_loop, spikes)
+            found[name] = Spikes(step, np.zeros(len(step), int), self._written(monitor.variables["i"]), self.shape[name], self.dt_ms)
+        return found
 
     def _written(self, variable) -> np.ndarray:
         """What the program wrote; Brian2 itself reads only results of programs that it started."""
