@@ -6,10 +6,11 @@ Weights are [N_post, N_pre] in the unit the projection names; engines turn them 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.models.spec import NeuronSpec, SpecError, unknown
 from spiketwin.models.units import UnitError, unit
 
@@ -138,6 +139,8 @@ class Projection:
     Convolution, in `unit` ('' for SI).  delay_ms: one value, or an array of the weights' shape (for
     sparse weights a sparse matrix of the same sparsity); 0 means the spike acts at the end of the step it was fired in.
     trainable: whether the torch engine makes the weights a Parameter.
+    rule: how spikes change the weights while the network runs; None: they stay.
+    normalisation: what keeps the sum of a neuron's incoming plastic weights.
     """
 
     source: str
@@ -148,6 +151,8 @@ class Projection:
     delay_ms: object = 0.0
     trainable: bool = True
     name: str = ""
+    rule: PlasticityRule | None = None
+    normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -160,6 +165,22 @@ class Projection:
         delays = np.asarray(self.delay_ms.data if hasattr(self.delay_ms, "tocsr") else self.delay_ms, dtype=float)
         if not np.isfinite(delays).all() or (delays < 0).any():
             raise ValueError(f"delays of '{self.name}' must be finite and not negative")
+        if self.normalisation and not self.rule:
+            raise ValueError(f"the weights of '{self.name}' have a normalisation but no rule that changes them; scale them once yourself")
+        if self.rule:
+            self._check_plastic(self.rule, values)
+
+    def _check_plastic(self, rule: PlasticityRule, values: np.ndarray) -> None:
+        if isinstance(self.weights, Convolution):
+            raise ValueError(
+                f"'{self.name}' shares its weights by convolution, which rule '{rule.name}' cannot: give each synapse its own, weights.to_sparse()"
+            )
+        low, high = rule.limits
+        if (outside := (values < low) | (values > high)).any():
+            raise ValueError(
+                f"{np.count_nonzero(outside)} weights of '{self.name}', such as {values[outside][0]:g}, lie outside the bounds {low:g} … {high:g} of "
+                f"rule '{rule.name}'; clip them"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -205,6 +226,24 @@ class Projection:
             delay = np.full(len(pre), float(delay)) if delay.ndim == 0 else delay[post, pre]
         return pre.astype(np.int64), post.astype(np.int64), np.asarray(weight, dtype=float) * scale, np.asarray(delay, dtype=float)
 
+    def synapse_values(self) -> np.ndarray:
+        """The weights [S] in the projection's own unit, in the order of synapses()."""
+        return replace(self, unit="").synapses()[2]
+
+    def matrix(self, values):
+        """Weights [N_post, N_pre], dense or sparse as declared, from one value per synapse in the order of synapses()."""
+        import scipy.sparse
+
+        pre, post, *_ = self.synapses()
+        values = np.asarray(values)
+        if values.shape != pre.shape:
+            raise ValueError(f"'{self.name}' has {len(pre)} synapses, got values of shape {values.shape}")
+        if self.is_sparse:
+            return scipy.sparse.csr_array((values, (post, pre)), shape=self.shape)
+        dense = np.zeros(self.shape, values.dtype)
+        dense[post, pre] = values
+        return dense
+
 
 @dataclass(frozen=True)
 class Network:
@@ -239,6 +278,8 @@ class Network:
         target = self.population(p.target)
         if p.receptor not in target.neuron.inputs:
             raise SpecError(unknown(p.receptor, "input", target.neuron.name, target.neuron.inputs))
+        if p.rule:
+            _check_rule(p.rule, target, p.name)
         if p.unit:
             dimension = unit(p.unit)[1]
             if dimension != target.neuron.dimension(p.receptor):
@@ -261,6 +302,28 @@ class Network:
 
     def size_of(self, name: str) -> int:
         return next(p.size for p in (*self.populations, *self.sources) if p.name == name)
+
+
+def _check_rule(rule: PlasticityRule, target: Population, name: str) -> None:
+    """What a rule reads of its target is there, and means the same in Brian2."""
+    spec = target.neuron
+    for state, needed in rule.post_states.items():
+        if state not in spec.states:
+            raise SpecError(f"rule '{rule.name}' of '{name}': " + unknown(state, "state of the target", spec.name, spec.states))
+        if spec.dimension(state) != unit(needed)[1]:
+            raise UnitError(
+                f"rule '{rule.name}' of '{name}' reads '{state}_post' in {needed}, but in '{spec.name}' it is in {spec.si_unit(state)}"
+            )
+    if rule.statements["post"] and not spec.threshold:
+        raise ValueError(
+            f"rule '{rule.name}' of '{name}' waits for spikes of '{target.name}', but '{spec.name}' never spikes: it has no threshold"
+        )
+    for parameter in rule.parameters:
+        base = parameter.removesuffix("_post")
+        if base != parameter and base in (*spec.states, *spec.drives, *spec.subexpressions):
+            raise SpecError(
+                f"parameter '{parameter}' of rule '{rule.name}' would mean '{base}' of '{spec.name}' in Brian2; rename it, or the state"
+            )
 
 
 def _check_size(size: int, name: str) -> None:

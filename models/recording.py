@@ -16,7 +16,7 @@ from spiketwin.models.units import unit
 if TYPE_CHECKING:
     from spiketwin.models.network import Network
 
-# population name -> names of the states to record; spikes are always recorded
+# population -> names of the states to record, plastic projection -> ("w",); spikes are always recorded
 Record = Mapping[str, tuple[str, ...]]
 
 # SI unit as the declaration spells it -> the unit a neuroscientist reads
@@ -48,6 +48,8 @@ class Recording:
 
     spikes: population -> Spikes.  states: population -> state -> array [T, B, N] in SI, the value at
     the start of each step.  final: population -> state -> array [B, N] after the last step.
+    weights: plastic projection -> its weights after the last step [B, S], in its unit, one per synapse in the order
+    of Projection.synapses(); Projection.matrix() puts them in place. If recorded, `states[projection]["w"]` is [T, B, S].
     time_ms: [T], the times of the rows of `states`.
     """
 
@@ -58,6 +60,7 @@ class Recording:
     states: Mapping[str, Mapping[str, np.ndarray]]
     final: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     seed: int | None = None
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         spikes = ", ".join(f"{name}: {len(s)}" for name, s in self.spikes.items())

@@ -138,19 +138,20 @@ def parse_equations(text: str) -> tuple[Equation, ...]:
 
 @dataclass(frozen=True)
 class Statement:
-    """One assignment of a reset: target, operator ('=', '+=', '-=') and expression."""
+    """One assignment: target, operator ('=', '+=', '-=') and expression."""
 
     target: str
     operator: str
     expression: str
 
 
-def parse_reset(text: str) -> tuple[Statement, ...]:
+def parse_statements(text: str, what: str) -> tuple[Statement, ...]:
+    """Assignments separated by ';' or new lines. what: 'reset', 'on_pre', …, for the error."""
     statements = []
     for part in filter(None, (p.strip() for p in re.split(r"[;\n]", text))):
         match = re.fullmatch(r"(\w+)\s*(=|\+=|-=)\s*(?!=)(.+)", part)
         if not match:
-            raise SpecError(f"reset '{part}' is not 'x = …', 'x += …' or 'x -= …'")
+            raise SpecError(f"{what} '{part}' is not 'x = …', 'x += …' or 'x -= …'")
         statements.append(Statement(*match.groups()))
     return tuple(statements)
 
@@ -226,7 +227,7 @@ class NeuronSpec:
 
     @cached_property
     def reset_statements(self) -> tuple[Statement, ...]:
-        return parse_reset(self.reset)
+        return parse_statements(self.reset, "reset")
 
     @cached_property
     def refractory_kind(self) -> str:

@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Simulate `duration_ms` in steps of `dt_ms`.
 
         inputs: source name -> Spikes [T, B, size]; 'population.drive' -> array in SI, [T], [T, N] or [T, B, N].
-        record: population -> states to keep. noise: 'population.xi' (standard normal) or
+        record: population -> states to keep, plastic projection -> ("w",). noise: 'population.xi' (standard normal) or
         'population.rand' (uniform) -> [T, B, N]; what is not given is drawn from `seed`, alike in all engines.
         progress: called with the share done, 0 … 1.
         Raises ValueError for bad input or when unsupported() is not empty.
@@ -114,10 +114,12 @@ def prepare(
     steps, trials = _extent(inputs, dt_ms, duration_ms, trials)
     populations = {p.name: p for p in network.populations}
     record = {name: tuple(states) for name, states in (record or {}).items()}
+    plastic = {p.name for p in network.projections if p.rule}
     for name, states in record.items():
+        known = ("w",) if name in plastic else network.population(name).neuron.states
         for state in states:
-            if state not in network.population(name).neuron.states:
-                raise ValueError(unknown(state, "state to record", name, network.population(name).neuron.states))
+            if state not in known:
+                raise ValueError(unknown(state, "state to record", name, known))
 
     spikes = {}
     for index, source in enumerate(network.sources):
@@ -165,6 +167,15 @@ def scheme_reasons(network: Network, scheme: str) -> list[str]:
     """Why a scheme cannot integrate one of the populations, one sentence each."""
     specs = {p.neuron.name: p.neuron for p in network.populations}
     return [reason for spec in specs.values() if (reason := unsupported_reason(spec, scheme))]
+
+
+def plasticity_reasons(network: Network, engine: str) -> list[str]:
+    """For an engine whose weights stand still: which projections it cannot run."""
+    return [
+        f"rule '{p.rule.name}' changes the weights of '{p.name}' with every spike, which {engine} cannot; use the compiled or brian engine"
+        for p in network.projections
+        if p.rule
+    ]
 
 
 def delay_steps(delay_ms, dt_ms: float) -> np.ndarray:

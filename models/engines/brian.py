@@ -147,7 +147,7 @@ class BrianEngine:
         held = np.zeros(run.trials)
         for projection in run.network.projections:
             pre, _, _, _ = projection.synapses()
-            if projection.source in run.spikes:
+            if projection.source in run.spikes and not projection.rule:
                 out = np.bincount(pre, minlength=run.network.size_of(projection.source))
                 spikes = run.spikes[projection.source]
                 fires = np.unique(spikes.batch * spikes.shape[2] + spikes.neuron)
@@ -156,7 +156,10 @@ class BrianEngine:
                 held += len(pre)
         arrays = [v for drives in run.drives.values() for v in drives.values() if v.ndim == 3]
         entries = sum(a.size for a in (*arrays, *run.noise.values()))
-        entries += sum(len(states) * run.network.population(name).size for name, states in run.record.items()) * run.steps * run.trials
+        sizes = {p.name: p.size for p in run.network.populations} | {
+            p.name: len(p.synapse_values()) for p in run.network.projections if p.rule
+        }
+        entries += sum(len(states) * sizes[name] for name, states in run.record.items()) * run.steps * run.trials
         per_trial = max(held.max(), entries / run.trials / 10, 1)
         return int(max(1, min(run.trials, self.synapses_at_once // per_trial)))
 
@@ -305,4 +308,10 @@ def _recording(run: Run, results: list[tuple[dict, dict, dict]]) -> Recording:
         states[name] = {x: np.concatenate([r[name][x] for _, r, _ in results], axis=1) for x in run.record.get(name, ())}
         final[name] = {x: np.concatenate([r[name][x] for _, _, r in results], axis=0) for x in population.neuron.states}
         require_finite(population, final[name], run.scheme, run.dt_ms)
-    return Recording("brian", run.scheme, run.dt_ms, spikes, states, final, run.seed)
+    weights = {p.name: np.zeros((run.trials, len(p.synapse_values()))) for p in run.network.projections if p.rule}
+    for name in weights:
+        if weights[name].size:
+            weights[name] = np.concatenate([f[name]["w"] for _, _, f in results], axis=0)
+        if run.record.get(name):
+            states[name] = {"w": np.concatenate([r[name]["w"] for _, r, _ in results], axis=1)}
+    return Recording("brian", run.scheme, run.dt_ms, spikes, states, final, run.seed, weights)

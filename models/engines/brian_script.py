@@ -16,7 +16,9 @@ import numpy as np
 
 from spiketwin.models.engines.base import Run, delay_steps
 from spiketwin.models.network import Population, Projection
+from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.units import BASE, DIMENSIONLESS, Dimension
+from spiketwin.models.units import unit as unit_factor
 
 INLINE = 60  # longer arrays go to the .npz
 
@@ -102,6 +104,11 @@ def equations_of(population: Population) -> list[str]:
     return lines + [f"{n} : {brian_unit(population.neuron.dimension(n))} (constant)" for n in shared_parameters(population)[1]]
 
 
+def _lines(text: str) -> list[str]:
+    """Equations or statements, one a line."""
+    return [line for part in re.split(r"[;\n]", text) if (line := part.strip())]
+
+
 # -- the writer ------------------------------------------------------------------------------------
 
 HELPERS = '''
@@ -128,6 +135,12 @@ def fed_by(fires, pre, n_pre, post, n_post):
     source = np.repeat(np.arange(len(fires)), count)
     which = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
     return source, post[which] + n_post*trial[source], which
+
+
+def normalise(synapses, total, targets):
+    """Scale the incoming weights of each target so that they sum to total."""
+    sums = np.bincount(synapses.j, synapses.w, targets)
+    synapses.w = synapses.w*np.where(sums > 0, total/np.where(sums > 0, sums, 1), 1)[synapses.j]
 
 
 def per_trial(values, trials):
@@ -269,6 +282,9 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         columns = [self._array(f"{name}.{c}", getattr(spikes, c).astype(np.int32)) for c in ("step", "batch", "neuron")]
         self.body += ["", f"# {name}: a spike labelled n is sent in step n"]
         self.body += [f"{key}_step, {key}_index, {key}_fires = spikes_of({', '.join(columns)}, {size}, trials)"]
+        if any(p.rule and p.source == name for p in self.run.network.projections):
+            # synapses that learn are all there, also those of silent trains
+            self.body += [f"{key}_index, {key}_fires = {key}_fires[{key}_index], np.arange({size}*len(trials))"]
         self.body += [
             f"{key}_source = SpikeGeneratorGroup(max(len({key}_fires), 1), {key}_index, {key}_step*DT, sorted=True, clock=clock, name='{key}')"
         ]
@@ -286,6 +302,8 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         pre_text, post_text = self._array(f"{p.name}.pre", pre.astype(np.int32)), self._array(f"{p.name}.post", post.astype(np.int32))
         numbers, unit = with_unit(weight, p.unit, spec.dimension(p.receptor))
         self.body += ["", f"# {p.source} -> {p.receptor} of {p.target}", f"pre, post = {pre_text}, {post_text}"]
+        if p.rule:  # a silent neuron's weights may change with the spikes of others
+            external = False
         if external:
             self.body += [f"i, j, which = fed_by({source}_fires, pre, {n_pre}, post, {n_post})"]
         else:
@@ -293,19 +311,55 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         # delays in whole steps: no rounding is left to the simulator
         steps = delay_steps(delay_ms, self.run.dt_ms)
         delay = f", delay={int(steps[0])}*DT" if np.ptp(steps) == 0 and steps[0] else ""
-        group = f"{source}_{'source' if external else 'neurons'}"
-        lines = [
-            f"{key}_synapses = Synapses(",
-            f"    {group}, {target}_neurons, 'weight : {brian_unit(spec.dimension(p.receptor))} (constant)',",
-        ]
-        lines += [f"    on_pre='{p.receptor}_post += weight'{delay}, clock=clock, name='{key}')"]
-        lines += [f"{key}_synapses.connect(i=i, j=j)"]
-        lines += [f"{key}_synapses.weight = {self._array(f'{p.name}.weight', numbers)}[which]{'*' + unit if unit else ''}"]
+        group = f"{source}_{'source' if p.source in self.run.spikes else 'neurons'}"
+        if p.rule:
+            lines = self._plastic(key, p, p.rule, f"{group}, {target}_neurons", delay)
+            values = f"{key}_synapses.w = {self._array(f'{p.name}.weight', p.synapse_values())}[which]"
+        else:
+            lines = [
+                f"{key}_synapses = Synapses(",
+                f"    {group}, {target}_neurons, 'weight : {brian_unit(spec.dimension(p.receptor))} (constant)',",
+                f"    on_pre='{p.receptor}_post += weight'{delay}, clock=clock, name='{key}')",
+            ]
+            values = f"{key}_synapses.weight = {self._array(f'{p.name}.weight', numbers)}[which]{'*' + unit if unit else ''}"
+        lines += [f"{key}_synapses.connect(i=i, j=j)", values]
         if np.ptp(steps) > 0:
             lines += [f"{key}_synapses.delay = {self._array(f'{p.name}.delay_steps', steps.astype(np.int32))}[which]*DT"]
         lines += [f"network.add({key}_synapses)"]
+        lines += self._plastic_operations(key, p, n_post)
         # Brian2 refuses synapses that connect nothing
         self.body += ["if len(i):  # else no input spike in these trials", *(f"    {line}" for line in lines)] if external else lines
+
+    def _plastic(self, key: str, p: Projection, rule: PlasticityRule, groups: str, delay: str) -> list[str]:
+        """Synapses that run a rule as it is declared; traces are event-driven, so exact."""
+        constants = []
+        for name, parameter in rule.parameters.items():
+            text = self._value("", parameter.si, parameter.unit, parameter.dimension)
+            constants.append(f"    {name}={text},{'  # ' + parameter.description if parameter.description else ''}")
+        dimension = self.run.network.population(p.target).neuron.dimension(p.receptor)
+        constants.append(f"    weight_unit={self._value('', unit_factor(p.unit or '1')[0], p.unit, dimension)},")
+        traces = [f"{line} (event-driven)" for text in (rule.pre_traces, rule.post_traces) for line in _lines(text)]
+        on_pre, on_post = [f"{p.receptor}_post += w*weight_unit", *_lines(rule.on_pre)], _lines(rule.on_post)
+        self.head += ["", f"# {p.name}: {rule.name} ({rule.source})", f"{key}_equations = '''", "w : 1", *traces, "'''"]
+        self.head += [f"{key}_on_pre = '''", *on_pre, "'''", f"{key}_on_post = '''", *on_post, "'''"]
+        self.head += [f"{key}_constants = dict(", *constants, ")"]
+        given = f"on_pre={key}_on_pre" + (f", on_post={key}_on_post" if on_post else "")
+        return [
+            f"{key}_synapses = Synapses(",
+            f"    {groups}, {key}_equations,",
+            f"    {given}{delay}, namespace={key}_constants, clock=clock, name='{key}')",
+        ]
+
+    def _plastic_operations(self, key: str, p: Projection, n_post: int) -> list[str]:
+        lines = []
+        if p.normalisation and p.normalisation.every_ms:
+            steps = int(delay_steps(p.normalisation.every_ms, self.run.dt_ms))
+            action = f"lambda: normalise({key}_synapses, {p.normalisation.total!r}, {n_post}*len(trials))"
+            lines += [f"network.add(NetworkOperation({action}, dt={steps}*DT, when='before_start', name='{key}_normalise'))"]
+        if self.run.record.get(p.name):
+            lines += [f"{key}_weights = StateMonitor({key}_synapses, 'w', record=True, when='start', clock=clock, name='{key}_weights')"]
+            lines += [f"network.add({key}_weights)"]
+        return lines
 
     def _monitors(self, p: Population) -> None:
         name = self.names[p.name]
@@ -339,6 +393,12 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
             lines += [
                 f"final[{p.name!r}] = {{x: np.array(getattr({name}_neurons, x + '_')).reshape(len(trials), {p.size}) for x in {list(p.neuron.states)!r}}}"
             ]
+        for p in self.run.network.projections:
+            if p.rule and len(p.synapse_values()):
+                key, name = self.names[p.name], repr(p.name)
+                lines += [f"final[{name}] = {{'w': np.array({key}_synapses.w).reshape(len(trials), -1)}}"]
+                recorded = f"{{'w': np.array({key}_weights.w).T.reshape(STEPS, len(trials), -1)}}"
+                lines += [f"states[{name}] = {recorded}"] if self.run.record.get(p.name) else []
         return lines
 
     def _main(self) -> str:

@@ -75,6 +75,24 @@ def _events(ends, key, steps, trials):
     return events[:, :k]
 
 
+@njit(nogil=True, error_model="numpy", cache=True)
+def stretch(ends, key, first, steps):
+    """Of trial 0, steps first … first + steps - 1: neurons [events] in order, and where each step begins [steps + 1]."""
+    expected = ends[-1] * steps
+    events = np.empty(int(expected + 8 * math.sqrt(expected)) + 16, np.uint32)
+    offsets = np.zeros(steps + 1, np.int64)
+    out = np.empty(ends.size, np.uint32)
+    k = 0
+    for t in range(steps):
+        count = draw_step(ends, key, 0, first + t, out)
+        if k + count > events.size:
+            events = np.concatenate((events, np.empty(k + count, np.uint32)))
+        events[k : k + count] = out[:count]
+        k += count
+        offsets[t + 1] = k
+    return events[:k], offsets
+
+
 def line(rate_hz, size: int, dt_ms: float) -> np.ndarray:
     """`ends` of draw_step() for rates in Hz, one or [size]."""
     return np.cumsum(np.broadcast_to(np.asarray(rate_hz, dtype=float) * dt_ms * 1e-3, (size,)))

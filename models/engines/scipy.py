@@ -23,7 +23,7 @@ import scipy.integrate
 from scipy.optimize import brentq
 from scipy.special import exprel
 
-from spiketwin.models.engines.base import Inputs, Run, prepare, require_finite, require_supported
+from spiketwin.models.engines.base import Inputs, Run, plasticity_reasons, prepare, require_finite, require_supported
 from spiketwin.models.network import Network, Population
 from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spec import NeuronSpec
@@ -57,7 +57,7 @@ class ScipyEngine:
             raise ValueError(f"method = '{self.method}' is not one of {', '.join(METHODS)}")
 
     def unsupported(self, network: Network, scheme: str = "adaptive") -> list[str]:
-        reasons = []
+        reasons = plasticity_reasons(network, "the adaptive solution")
         for spec in {p.neuron.name: p.neuron for p in network.populations}.values():
             if spec.is_noisy or spec.has_random_threshold:
                 reasons.append(

@@ -10,6 +10,7 @@ from spiketwin.models.neurons.adex import adex
 from spiketwin.models.neurons.alpha import alpha_lif
 from spiketwin.models.neurons.coba import coba_lif
 from spiketwin.models.neurons.cuba import cuba_lif, cuba_lif_2
+from spiketwin.models.neurons.diehl_cook import diehl_cook_exc, diehl_cook_inh
 from spiketwin.models.neurons.hodgkin_huxley import hh_1952, hh_neuron
 from spiketwin.models.neurons.izhikevich import izhikevich
 from spiketwin.models.neurons.lif import if_neuron, lif, lif_delta
@@ -30,6 +31,8 @@ NEURONS: Mapping[str, NeuronSpec] = MappingProxyType(
         "adaptive_lif": adaptive_lif,
         "adex": adex,
         "izhikevich": izhikevich,
+        "diehl_cook_exc": diehl_cook_exc,
+        "diehl_cook_inh": diehl_cook_inh,
         "escape_lif": escape_lif,
         "noisy_lif": noisy_lif,
         "rnn_lif": rnn_lif,

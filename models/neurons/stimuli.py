@@ -42,6 +42,8 @@ STIMULUS: Mapping[str, Stimulus] = MappingProxyType(
         "adaptive_lif": _stimulus("0.39 nA", "0.8 nA", "i_syn", "0.077 nA", 1000),
         "adex": _stimulus("0.83 nA", "1.6 nA", "i_syn", "0.17 nA", 1000),
         "izhikevich": _stimulus("10 mV/ms", "20 mV/ms", "v", "7.3 mV", 1000),
+        "diehl_cook_exc": _stimulus("0.031 nA", "0.1 nA", "g_exc", "1.1 nS", 1000),
+        "diehl_cook_inh": _stimulus("0.0253 nA", "0.06 nA", "g_exc", "1.3 nS", 500),
         "escape_lif": _stimulus("0.23 nA", "0.5 nA", "i_syn", "0.047 nA", 1000),
         "noisy_lif": _stimulus("0.21 nA", "0.5 nA", "i_syn", "0.043 nA", 1000),
         "rnn_lif": _stimulus("1.37 nA", "4 nA", "i_syn", "0.29 nA", 1000),

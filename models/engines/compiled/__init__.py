@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from spiketwin.models.engines.compiled.split import divided
 from spiketwin.models.engines.threads import threads
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Record, Recording
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.compiled.session import Session
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,16 @@ class CompiledEngine:
         made = divided(run, team, np.dtype(self.dtype))
         made.execute(team, progress)
         return made.recording()
+
+    def start(self, network: Network, *, dt_ms: float, scheme: str = "exact", seed: int = 0) -> Session:
+        """A session: one network that is run again and again and keeps its states, weights and traces.
+
+        Raises ValueError for bad input or when unsupported() is not empty.
+        """
+        from spiketwin.models.engines.compiled.session import Session
+
+        require_supported(self, network, scheme)
+        return Session(network, dt_ms=dt_ms, scheme=scheme, seed=seed, dtype=np.dtype(self.dtype))
 
 
 ENGINE = CompiledEngine()

@@ -12,6 +12,8 @@ from numba.extending import intrinsic
 
 # Only the driver is called from Python; without wrappers the others compile in half the time.
 WITHOUT_WRAPPERS = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+NEVER = -(1 << 40)  # the step of a spike that has not happened
+OUTSIDE = 2  # in `warm`: of a neuron with weights beyond the rule's bounds
 kernel = njit(**WITHOUT_WRAPPERS)  # for functions written per model, which are cached with the driver
 shared = njit(cache=True, **WITHOUT_WRAPPERS)
 
@@ -101,8 +103,208 @@ def receive_gated(ring, t, state, hold, limit):
 
 
 @shared
+def calm(states):
+    """States that have decayed to 1e-303 (1e-33 in single precision) become zero: below 1e-308 arithmetic is a hundred times slower."""
+    tiny = np.finfo(states.dtype).tiny * 1e5
+    for k in range(states.shape[0]):
+        row = states[k]
+        for n in range(row.size):
+            row[n] = 0 if abs(row[n]) <= tiny else row[n]  # NaN stays NaN
+
+
+@shared
 def record(t, b, states, which, trace):
     """Keep the states `which` of trial b at the start of step t in trace [R, T, B, N]."""
     for r in range(which.size):
         for n in range(states.shape[2]):
             trace[r, t, b, n] = states[b, which[r], n]
+
+
+# Plastic projections. Names and shapes as in plastic.py.
+
+
+@shared
+def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_start, in_pre, in_delay, full, warm_list, warm_n, due, due_n):
+    """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
+    weights, arriving = weight[b], flight.reshape(flight.size)
+    slots, size = flight.shape
+    shift, end = np.uint64((now % slots) * size), np.uint64(flight.size)
+    for k in range(first, last):
+        i = ids[k]
+        for s in range(start[i], start[i + np.uint64(1)]):
+            place = shift + offset[s]
+            place = place - end if place >= end else place
+            arriving[place] += weights[s] * scale
+        for a in range(warm_n[0]):
+            n = warm_list[a]
+            if full:
+                q = in_start[n] + np.int64(i)
+            else:  # find neuron i among those that reach n
+                q, beyond = in_start[n], in_start[n + 1]
+                while q < beyond:
+                    middle = (q + beyond) // 2
+                    if in_pre[middle] < i:
+                        q = middle + 1
+                    else:
+                        beyond = middle
+                if q == in_start[n + 1] or in_pre[q] != i:
+                    continue
+            slot = (now + in_delay[q]) % slots
+            due[slot, due_n[slot]] = q
+            due_n[slot] += 1
+
+
+@shared
+def warm_up(
+    now, n, in_start, in_pre, in_delay, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
+):  # fmt: skip
+    """Synapses of neuron n learn from now on when spikes arrive, also those that are on their way after step `now`."""
+    if not is_hot[n]:
+        is_hot[n] = 1
+        hot[hot_n[0]] = n
+        hot_n[0] += 1
+    if warm[n]:
+        return
+    warm[n] = 1
+    warm_list[warm_n[0]] = n
+    warm_n[0] += 1
+    for q in range(in_start[n], in_start[n + 1]):
+        i = in_pre[q]
+        since = max(now - in_delay[q], cooled[n])  # what was fired while the neuron was warm before is listed already
+        if newest[i] <= since:
+            continue
+        h = head[i]
+        while steps[i, h] > since:
+            slot = (steps[i, h] + in_delay[q]) % due_n.size
+            due[slot, due_n[slot]] = q
+            due_n[slot] += 1
+            h = h - 1 if h > 0 else steps.shape[1] - 1
+
+
+@shared
+def fade(now, traces, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, always):
+    """Step `now` begins: traces decay. Below 1e-18 they count as zero, as they would move no weight any more.
+
+    A neuron is warm, so that arriving spikes make its synapses learn, while a trace that on_pre reads is not zero.
+    """
+    kept = warmer = 0
+    for a in range(hot_n[0]):
+        n = hot[a]
+        alive, matters = False, always or warm[n] == OUTSIDE
+        for k in range(decay.size):
+            x = traces[k, n] * decay[k]
+            if abs(x) < 1e-18:
+                x *= 0
+            else:
+                alive = True
+                matters = matters or read[k]
+            traces[k, n] = x
+        if matters and warm[n]:
+            warm_list[warmer] = n
+            warmer += 1
+        elif warm[n]:
+            warm[n] = 0
+            cooled[n] = now - 1
+        if alive or matters:
+            hot[kept] = n
+            kept += 1
+        else:
+            is_hot[n] = 0
+    hot_n[0] = kept
+    warm_n[0] = warmer
+
+
+@shared
+def forget(
+    always, flight, due, due_n, newest, latest, steps, values, head, traces, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, dirty
+):  # fmt: skip
+    """No spike has happened yet."""
+    flight[:] = 0
+    due_n[:] = 0
+    newest[:] = NEVER
+    latest[:] = 0
+    steps[:] = NEVER
+    values[:] = 0
+    head[:] = 0
+    traces[:] = 0
+    cooled[:] = NEVER
+    dirty[:] = 1
+    hot_n[0] = warm_n[0] = warm.size if always else 0
+    for n in range(warm.size):
+        hot[n] = warm_list[n] = n
+        is_hot[n] = warm[n] = always
+
+
+@shared
+def normalise(
+    now, total, b, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, flight, due, due_n,
+    warm, warm_list, warm_n, cooled, hot, hot_n, is_hot, dirty,
+):  # fmt: skip
+    """Before step `now`: scale the incoming weights of every neuron for which they changed, so that they sum to total.
+
+    A weight that this takes beyond the rule's bounds is clipped by the rule when the next spike arrives, so its neuron stays warm.
+    """
+    weights = weight[b]
+    for n in range(dirty.size):
+        if not dirty[n]:
+            continue
+        dirty[n] = 0
+        have = 0.0
+        for q in range(in_start[n], in_start[n + 1]):
+            have += weights[in_synapse[q]]
+        if not have > 0:
+            continue
+        factor, inside = total / have, True
+        for q in range(in_start[n], in_start[n + 1]):
+            old = weights[in_synapse[q]]
+            new = weights.dtype.type(old * factor)
+            weights[in_synapse[q]] = new
+            inside = inside and limits[0] <= new <= limits[1]
+            i, arrived = in_pre[q], now - 1 - in_delay[q]
+            if newest[i] > arrived:  # spikes on their way carry the new weight, too
+                h = head[i]
+                while steps[i, h] > arrived:
+                    flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (new - old) * scale
+                    h = h - 1 if h > 0 else steps.shape[1] - 1
+        if inside:
+            warm[n] = min(warm[n], 1)
+        else:
+            warm_up(
+                now - 1, n, in_start, in_pre, in_delay, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
+            )
+            warm[n] = OUTSIDE
+            dirty[n] = 1
+
+
+@shared
+def record_weights(t, b, weight, trace):
+    """Keep the weights of trial b at the start of step t in trace [T, B, S]."""
+    for s in range(weight.shape[1]):
+        trace[t, b, s] = weight[b, s]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def forget_now(*arrays):
+    """forget() for Python."""
+    forget(*arrays)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def normalise_now(now, total, *arrays):
+    """normalise() for Python, of the one trial of a session."""
+    normalise(now, total, 0, *arrays)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def replace_weights(now, values, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, flight, dirty):
+    """Before step `now` of a session: other weights, also for the spikes on their way."""
+    weights = weight[0]
+    dirty[:] = 1
+    for n in range(dirty.size):
+        for q in range(in_start[n], in_start[n + 1]):
+            s = in_synapse[q]
+            i, h = in_pre[q], head[in_pre[q]]
+            while steps[i, h] > now - 1 - in_delay[q]:
+                flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (values[s] - weights[s]) * scale
+                h = h - 1 if h > 0 else steps.shape[1] - 1
+            weights[s] = values[s]

@@ -12,6 +12,7 @@ import numpy as np
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
+from spiketwin.models.engines.compiled.plastic import PlasticSynapses
 from spiketwin.models.engines.compiled.source import (
     Cell,
     Wire,
@@ -22,6 +23,7 @@ from spiketwin.models.engines.compiled.source import (
 from spiketwin.models.engines.poisson import line, stream
 from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
+from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
@@ -120,12 +122,15 @@ class Program:
         synapses = [Synapses(projection, run.dt_ms, dtype) for projection in projections]
         rings: dict[str, dict[str, int]] = {name: {} for name in order}  # receptor -> slots
         for projection, s in zip(projections, synapses, strict=True):
+            if projection.rule:  # has a ring of its own
+                continue
             if s.furthest > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
                 slots = rings[projection.target]
                 slots[projection.receptor] = max(slots.get(projection.receptor, 1), s.furthest + 1)
 
         self.drawn: dict[str, int] = {}  # Poisson sources that the loop draws: room for the spikes of a step
         self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
+        self.plastic: dict[int, PlasticSynapses] = {}
         self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
         self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
         self.wires = tuple(self._add_projection(w, projection, s, rings) for w, (projection, s) in enumerate(zip(projections, synapses)))
@@ -178,10 +183,25 @@ class Program:
             self.shared[f"key{index}"] = stream(self.run.seed, index)
             self.drawn[f"drawn{index}"] = source.size
         gated = projection.receptor in network.population(projection.target).neuron.gated
+        if projection.rule:
+            return self._add_plastic(w, projection, projection.rule, origin)
         ring = list(rings[projection.target]).index(projection.receptor) if gated or s.furthest else -1
         self.shared |= {f"{name}{w}": getattr(s, name) for name in ("start", "post", "weight", "delay")}
         target = populations.index(projection.target)
         return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, s.kind)
+
+    def _add_plastic(self, w: int, projection: Projection, rule: PlasticityRule, origin: tuple[str, int]) -> Wire:
+        run, populations = self.run, self.run.network.populations
+        self.plastic[w] = synapses = PlasticSynapses(projection, rule, run.dt_ms, run.trials, self.dtype)
+        self.shared |= {f"{name}{w}": value for name, value in synapses.fixed.items()}
+        normalisation, recorded = projection.normalisation, bool(run.record.get(projection.name))
+        if regular := bool(normalisation and normalisation.every_ms):
+            self.shared |= {f"total{w}": normalisation.total, f"every{w}": max(int(base.delay_steps(normalisation.every_ms, run.dt_ms)), 1)}
+        if recorded:
+            self.shared[f"weight_trace{w}"] = np.empty((run.steps, *synapses.fixed["weight"].shape), self.dtype)
+        target = [p.name for p in populations].index(projection.target)
+        state = populations[target].neuron.states.index(projection.receptor)
+        return Wire(origin, target, state, -1, "plastic", rule, regular, recorded)
 
     def execute(self, threads: int, progress: Callable[[float], None] | None = None, stop: Event | None = None) -> None:
         """Run all trials, in at most `threads` blocks side by side. stop: ends the run early once it is set."""
@@ -205,14 +225,14 @@ class Program:
         self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]]) for p in range(len(self.cells))]
 
     def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None]) -> None:
-        own = self._workspace()
+        own = self.workspace()
         arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
         cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
         budget, steps = 256, self.run.steps
         total = steps * self.run.trials
         while cursor[0] < block.last and not stop.is_set():
             started = time.perf_counter()
-            driver(cursor, block.last, steps, budget, fill, *arguments)
+            driver(cursor, block.last, steps, budget, fill, 0, *arguments)
             for p, count in enumerate(fill):
                 block.ids[p].append(own[f"ids{p}"][:count].copy())
             fill[:] = 0
@@ -221,14 +241,16 @@ class Program:
                 budget = min(4 * budget, total)
             report()
 
-    def _workspace(self) -> dict[str, np.ndarray]:
+    def workspace(self) -> dict[str, np.ndarray]:
         """Arrays that one thread uses for one trial after the other."""
         own = {name: aligned(np.zeros(shape), self.dtype) for name, shape in self.slots.items()}
         own |= {name: np.empty(size, np.uint32) for name, size in self.drawn.items()}
         for p, size in enumerate(self.sizes):
             fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}
-            own[f"ids{p}"] = np.empty(LIST_SIZE + size, np.uint32)
+            own[f"ids{p}"] = np.empty(LIST_SIZE + size + 8, np.uint32)
+        for w, plastic in self.plastic.items():
+            own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
         return own
 
     def recording(self) -> Recording:
@@ -243,4 +265,10 @@ class Program:
             spikes[population.name] = Spikes(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
             if kept := run.record.get(population.name, ()):
                 states[population.name] = dict(zip(kept, self.shared[f"trace{p}"], strict=True))
-        return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed)
+        weights = {}
+        for w in self.plastic:
+            name = run.network.projections[w].name
+            weights[name] = self.shared[f"weight{w}"]
+            if run.record.get(name):
+                states[name] = {"w": self.shared[f"weight_trace{w}"]}
+        return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed, weights)

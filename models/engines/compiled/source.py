@@ -22,9 +22,12 @@ from spiketwin.models.discretisation import derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import scalar_functions
 from spiketwin.models.discretisation.printing import code
+from spiketwin.models.engines.compiled.plastic import ARRAYS, rule_arguments, rule_source
+from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import UNITS
 
+CALM_EVERY = 16  # steps; in so many a state that halves at each falls from what calm() lets pass to the smallest normal number
 HEADER = '''"""Written by spiketwin: the time loop of networks of one structure. Kernels {version}."""
 
 from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
@@ -33,7 +36,8 @@ from numba import njit
 from numpy import ceil, floor
 
 from spiketwin.models.engines.compiled.kernels import (
-    collect, deliver, deliver_delayed, deliver_dense, hold_for, hold_on, kernel, receive, receive_gated, record, wide_vectors,
+    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
+    receive_gated, record, record_weights, send, warm_up, wide_vectors,
 )
 from spiketwin.models.engines.poisson import draw_step
 from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
@@ -43,10 +47,10 @@ arctan, minimum, maximum = atan, min, max
 DRIVER = '''
 
 @njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-def run(cursor, last, steps, budget, fill, {arguments}):
+def run(cursor, last, steps, budget, fill, origin, {arguments}):
     """Advance from cursor = (trial, step) by at most `budget` steps, or until trial `last` or a full list of spikes.
 
-    fill: how many spikes each population's list holds.
+    fill: how many spikes each population's list holds. origin: steps that the trial had behind it when this run began.
     """
     wide_vectors()
 '''
@@ -94,13 +98,17 @@ class Cell:
 class Wire:
     """What the code of a projection depends on. source: ('population', 'spikes' given or 'poisson' drawn, index); state: index of
     the receptor; ring: its index among the target's rings, -1 to add to the state at once.
-    kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ."""
+    kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ, 'plastic' where weights follow `rule`;
+    normalised: at regular times; recorded: the weights of every step are kept."""
 
     source: tuple[str, int]
     target: int
     state: int
     ring: int
     kind: str
+    rule: PlasticityRule | None = None
+    normalised: bool = False
+    recorded: bool = False
 
 
 def texts(spec: NeuronSpec) -> tuple[str, ...]:
@@ -128,22 +136,29 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     # populations of one kind share their functions
     names = [functions.setdefault(_integrate(c) + _reset(c), f"{c.spec.name}_{len(functions)}") for c in cells]
     bodies = [body.replace("@NAME", name) for body, name in functions.items()]
+    learning: dict[str, str] = {}  # rules that differ in parameters alone share their functions, too
+    rules = [learning.setdefault(rule_source(w.rule), f"{w.rule.name}_{len(learning)}") if w.rule else "" for w in wires]
+    bodies += [body.replace("@NAME", name) for body, name in learning.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     here = Path(__file__)
     called = here.with_name("kernels.py").read_bytes() + b"".join(
         here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson")
     )
     version = hashlib.sha256(called).hexdigest()[:16]
-    return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names)
+    return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names, rules)
 
 
 def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
-    """Names of run()'s arguments after cursor, last, steps, budget and fill."""
+    """Names of run()'s arguments after cursor, last, steps, budget, fill and origin."""
     names = []
     for p, cell in enumerate(cells):
         names += [f"{array}{p}" for array in cell.arrays]
         names += [f"ring{p}_{r}" for r in range(len(cell.rings))]
     for w, wire in enumerate(wires):
+        if wire.rule:
+            names += [f"{array}{w}" for array in ARRAYS]
+            names += [f"total{w}", f"every{w}"] * wire.normalised + [f"weight_trace{w}"] * wire.recorded
+            continue
         names += [f"weight{w}"] if wire.kind == "dense" else [f"start{w}", f"post{w}", f"weight{w}"]
         names += [f"delay{w}"] if wire.ring >= 0 else []
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
@@ -181,13 +196,13 @@ RESET = ("states", "scalars", "vectors", "signals")
 
 
 def _integrate(cell: Cell) -> str:
-    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _t.
+    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _now, the run's step _t.
 
     Conditions are data, not branches, and nothing is called that LLVM cannot inline: the loop is vectorised.
     """
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
-    arguments = ", ".join(["_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
+    arguments = ", ".join(["_now", "_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
     lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):", "    wide_vectors()"]
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
@@ -197,7 +212,7 @@ def _integrate(cell: Cell) -> str:
     lines += [f"        {name} = _all_{name}[_n]" for name in per_neuron]
     match spec.refractory_kind:
         case "time":
-            lines += ["        active = _hold[_n] <= _t"]
+            lines += ["        active = _hold[_n] <= _now"]
         case "condition":
             lines += [f"        active = (_hold[_n] == 0) | (not ({condition}))", "        _hold[_n] = not active"]
     lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]
@@ -236,7 +251,7 @@ def _loads(cell: Cell, scalars: Iterable[str], vectors: Iterable[str], signals: 
 # -- the loop over steps and trials ----------------------------------------------------------------
 
 
-def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) -> str:
+def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], rules: list[str]) -> str:
     cell_of = list(enumerate(cells))
     spiking = [(p, cell) for p, cell in cell_of if cell.spec.threshold]
     out = ["b, t = cursor[0], cursor[1]"]
@@ -247,23 +262,44 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str]) 
         step += [f"if m{p} + states{p}.shape[2] > ids{p}.size:", "    break"]
     begin = [f"hold{p}[:] = 0" for p, cell in cell_of if "hold" in cell.arrays]
     begin += [f"ring{p}_{r}[:] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
-    step += ["if t == 0:", *_indented(begin or ["pass"])]
-    step += [f"record(t, b, states{p}, which{p}, trace{p})" for p, _ in cell_of]
-    step += [f"integrate_{names[p]}(t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
+    plastic = [(w, wire) for w, wire in enumerate(wires) if wire.rule]
+    begin += [f"forget({rule_arguments('forget', w)})" for w, _ in plastic]
+    step += ["now = origin + t", "if now == 0:", *_indented(begin or ["pass"])]
+    for w, wire in plastic:
+        step += [f"if hot_n{w}[0] > 0:", f"    fade(now, {rule_arguments('fade', w)})"]
+        if wire.normalised:
+            step += [f"if now % every{w} == 0:", f"    normalise(now, total{w}, b, {rule_arguments('normalise', w)})"]
+        step += [f"record_weights(t, b, weight{w}, weight_trace{w})"] * wire.recorded
+    step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b])" for p, _ in cell_of)]
+    # a call costs some 100 ns for its arrays: none is made in vain
+    for p, _ in cell_of:
+        step += [f"if which{p}.size > 0:", f"    record(t, b, states{p}, which{p}, trace{p})"]
+    step += [f"integrate_{names[p]}(now, t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
     for p, cell in spiking:
         step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, ids{p}, m{p})", f"counts{p}[b, t] = m{p} - k{p}"]
         match cell.spec.refractory_kind:
             case "time":
-                step += [f"hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, t)"]
+                step += [f"if m{p} > k{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, now)"]
             case "condition":
-                step += [f"hold_on(hold{p}, ids{p}, k{p}, m{p})"]
-    step += [f"q{s} = draw_step(ends{s}, key{s}, b, t, drawn{s})" for s in poisson_sources(wires)]
-    step += [_delivery(w, wire) for w, wire in enumerate(wires) if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold]
-    step += [_reception(p, r, cell) for p, cell in cell_of for r in range(len(cell.rings))]
+                step += [f"if m{p} > k{p}:", f"    hold_on(hold{p}, ids{p}, k{p}, m{p})"]
+    step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
+    for w, wire in enumerate(wires):
+        if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
+            _, first, last = _fired(wire).split(", ")
+            sent = [f"if {last} > {first}:"]
+            step += [*sent, *_plastic_delivery(w, wire, cells, rules[w])] if wire.rule else [*sent, f"    {_delivery(w, wire)}"]
+    for w, wire in plastic:
+        if cells[wire.target].spec.threshold:
+            ids = f"ids{wire.target}, k{wire.target}, m{wire.target}"
+            step += [
+                f"if m{wire.target} > k{wire.target}:",
+                f"    learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})",
+            ]
+    step += [_reception(p, cell, receptor, f"ring{p}_{r}") for p, cell in cell_of for r, receptor in enumerate(cell.rings)]
     for p, cell in spiking:
         if cell.spec.reset_statements:
             arguments = ", ".join(f"{a}{p}" for a in _arguments(cell, RESET))
-            step += [f"reset_{names[p]}(t, b, {arguments}, ids{p}, k{p}, m{p})"]
+            step += [f"if m{p} > k{p}:", f"    reset_{names[p]}(t, b, {arguments}, ids{p}, k{p}, m{p})"]
     step += ["t += 1", "if t == steps:", "    b, t = b + 1, 0"]
     out += _indented(step)
     out += [f"fill[{p}] = m{p}" for p, _ in cell_of]
@@ -275,25 +311,46 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _delivery(w: int, wire: Wire) -> str:
+def _fired(wire: Wire) -> str:
+    """The spikes of this step that a projection sends: a list, first and last."""
     kind, index = wire.source
-    ids = f"ids{index}, k{index}, m{index}"
     if kind == "spikes":
-        ids = f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
+        return f"events{index}, offsets{index}[b * steps + t], offsets{index}[b * steps + t + 1]"
     if kind == "poisson":
-        ids = f"drawn{index}, 0, q{index}"
+        return f"drawn{index}, 0, q{index}"
+    return f"ids{index}, k{index}, m{index}"
+
+
+def _plastic_delivery(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
+    """Lines for a projection that learns: its spikes set out; those that arrive act, then their synapses learn."""
+    return [
+        f"    emit_{rule}(now, {_fired(wire)}, {rule_arguments('emit', w)})",
+        f"    send(now, b, {_fired(wire)}, {rule_arguments('send', w)})",
+        _reception(wire.target, cells[wire.target], cells[wire.target].spec.states[wire.state], f"flight{w}"),
+        f"if due_n{w}[now % due_n{w}.size] > 0:",
+        f"    arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), *_post_states(wire, cells)])})",
+    ]
+
+
+def _post_states(wire: Wire, cells: tuple[Cell, ...]) -> list[str]:
+    states = cells[wire.target].spec.states
+    return [f"states{wire.target}[b, {states.index(state)}]" for state in (wire.rule.post_states if wire.rule else ())]
+
+
+def _delivery(w: int, wire: Wire) -> str:
+    ids = _fired(wire)
     ring = f"ring{wire.target}_{wire.ring}"
     if wire.kind == "delayed":
-        return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, t)"
-    target = f"{ring}[(t + delay{w}) % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
+        return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, now)"
+    target = f"{ring}[(now + delay{w}) % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
     if wire.kind == "dense":
         return f"deliver_dense({ids}, weight{w}, {target})"
     return f"deliver({ids}, start{w}, post{w}, weight{w}, {target})"
 
 
-def _reception(p: int, r: int, cell: Cell) -> str:
-    receptor, spec = cell.rings[r], cell.spec
+def _reception(p: int, cell: Cell, receptor: str, ring: str) -> str:
+    spec = cell.spec
     state = f"states{p}[b, {spec.states.index(receptor)}]"
     if receptor in spec.gated:
-        return f"receive_gated(ring{p}_{r}, t, {state}, hold{p}, {'t' if spec.refractory_kind == 'time' else '0'})"
-    return f"receive(ring{p}_{r}, t, {state})"
+        return f"receive_gated({ring}, now, {state}, hold{p}, {'now' if spec.refractory_kind == 'time' else '0'})"
+    return f"receive({ring}, now, {state})"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiketwin.models.engines.base import Inputs, prepare, require_finite, require_supported, scheme_reasons
+from spiketwin.models.engines.base import Inputs, plasticity_reasons, prepare, require_finite, require_supported, scheme_reasons
 from spiketwin.models.engines.torch.module import TorchNetwork
 from spiketwin.models.engines.torch.projections import convolution_reason
 from spiketwin.models.network import Network
@@ -30,7 +30,8 @@ class TorchEngine:
     name: str = "torch"
 
     def unsupported(self, network: Network, scheme: str) -> list[str]:
-        return [*scheme_reasons(network, scheme), *(r for p in network.projections if (r := convolution_reason(p)))]
+        reasons = [*scheme_reasons(network, scheme), *plasticity_reasons(network, "torch")]
+        return [*reasons, *(r for p in network.projections if (r := convolution_reason(p)))]
 
     def run(
         self,

@@ -1,0 +1,121 @@
+"""Digits without labels: the network of Diehl & Cook (2015), built and shown one image after the other.
+
+    784 Poisson inputs --plastic, delays 0 … 10 ms--> n excitatory neurons --one to one--> n inhibitory neurons,
+    each of which inhibits all excitatory neurons but its own.
+
+Each image lasts 350 ms at rates of pixel/8 times the intensity in Hz, then the network rests for 150 ms. An image that draws
+fewer than five excitatory spikes is shown again, stronger. Before each presentation the weights of every neuron are scaled
+to sum 78. Source: Diehl & Cook 2015, section 2; Brian2's example Diehl_Cook_2015.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from spiketwin.models.network import Network, Population, Projection, SpikeSource
+from spiketwin.models.neurons import neuron
+from spiketwin.models.plasticity import Normalisation
+from spiketwin.rules.diehl_cook import COLUMN_SUM, diehl_cook
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.compiled.session import Session
+
+INPUT, EXCITATORY, INHIBITORY, LEARNING = "input", "exc", "inh", "input_to_exc"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images are shown."""
+
+    dt_ms: float = 0.5
+    """Time step in ms."""
+    image_ms: float = 350.0
+    """How long an image is shown, in ms."""
+    rest_ms: float = 150.0
+    """How long the network rests after it, in ms."""
+    rate_hz: float = 255 / 8
+    """Rate of a pixel of full brightness at intensity 1, in Hz."""
+    intensity: float = 2.0
+    """Factor on all rates of a first presentation."""
+    intensity_step: float = 1.0
+    """What each further presentation adds to it."""
+    fewest_spikes: int = 5
+    """Excitatory spikes that a presentation must draw to count."""
+    most_presentations: int = 20
+    """Presentations of one image after which it is given up: a black image never draws a spike."""
+
+    def __post_init__(self) -> None:
+        for name in ("dt_ms", "image_ms", "rate_hz", "intensity", "most_presentations"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        if not self.rest_ms >= self.dt_ms:
+            raise ValueError(f"rest_ms = {self.rest_ms} must last a step of {self.dt_ms} ms at least")
+
+
+class Response(NamedTuple):
+    """What one image drew. counts: spikes of each excitatory neuron [n] in the last presentation. presentations: how many it took."""
+
+    counts: np.ndarray
+    presentations: int
+
+
+def build(neurons: int, *, inputs: int = 784, seed: int = 0) -> Network:
+    """The network with random weights and delays. Weights are in nS, the unit of the leak; so is the published 1."""
+    rng = np.random.default_rng([seed, 1])
+    weights = 0.3 * (rng.random((neurons, inputs)) + 0.01)
+    delay_ms = rng.uniform(0, 10, (neurons, inputs))
+    one_to_one = scipy.sparse.diags_array(np.full(neurons, 10.4), format="csr")
+    all_but_own = 17.0 * (1 - np.eye(neurons))
+    exc, inh = neuron("diehl_cook_exc"), neuron("diehl_cook_inh")
+    # everything starts well below rest: the first image finds no neuron ahead of the others
+    populations = (
+        Population(EXCITATORY, exc, neurons, initial={"v": "-105 mV"}),
+        Population(INHIBITORY, inh, neurons, initial={"v": "-100 mV"}),
+    )
+    # the published sum is that of 784 pixels
+    normalisation = Normalisation(COLUMN_SUM * inputs / 784)
+    projections = (
+        Projection(INPUT, EXCITATORY, weights, "g_exc", "nS", delay_ms, name=LEARNING, rule=diehl_cook, normalisation=normalisation),
+        Projection(EXCITATORY, INHIBITORY, one_to_one, "g_exc", "nS"),
+        Projection(INHIBITORY, EXCITATORY, all_but_own, "g_inh", "nS"),
+    )
+    return Network(populations, projections, (SpikeSource(INPUT, inputs),))
+
+
+def start(neurons: int, protocol: Protocol | None = None, *, inputs: int = 784, seed: int = 0, dtype: str = "float64") -> Session:
+    """The network in the compiled engine, ready to be shown images. Forward Euler, as in the published script."""
+    from spiketwin.models.engines.compiled import CompiledEngine
+
+    protocol = protocol or Protocol()
+    return CompiledEngine(dtype=dtype).start(build(neurons, inputs=inputs, seed=seed), dt_ms=protocol.dt_ms, scheme="euler", seed=seed)
+
+
+def present(session: Session, image: np.ndarray, protocol: Protocol | None = None) -> Response:
+    """Show one image [inputs] of intensities 0 … 1 until it draws enough spikes.
+
+    Raises ValueError for intensities outside 0 … 1.
+    """
+    protocol = protocol or Protocol()
+    image = np.asarray(image, dtype=float)
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"intensities lie between {image.min():g} and {image.max():g}; scale them to 0 … 1")
+    counts = np.zeros(0, int)
+    for k in range(protocol.most_presentations):
+        session.normalise()
+        rates = image * (protocol.rate_hz * (protocol.intensity + k * protocol.intensity_step))
+        counts = session.run({INPUT: rates}, duration_ms=protocol.image_ms).spikes[EXCITATORY].counts()[0]
+        session.run(duration_ms=protocol.rest_ms)
+        if counts.sum() >= protocol.fewest_spikes:
+            return Response(counts, k + 1)
+    return Response(counts, protocol.most_presentations)
+
+
+def show(session: Session, images: Iterable[np.ndarray], protocol: Protocol | None = None) -> Iterator[Response]:
+    """Show images one after the other; a Response each."""
+    for image in images:
+        yield present(session, image, protocol)

@@ -1,0 +1,271 @@
+"""Projections that learn: a rule's statements as compiled code, and the arrays that this code works on.
+
+Nothing is stepped that need not be. A presynaptic spike is sent when it is fired: each of its weights is added to what
+arrives after the synapse's delay; should the weight change on the way, what is on its way is mended. On arrival
+only those synapses learn whose target is warm: has a postsynaptic trace that is not zero. Elsewhere the rule would leave
+the weight as it is; that it would is proved from its text (`rests`), and a rule without this property has all targets warm.
+Postsynaptic traces are stepped while they are warm. Presynaptic traces belong to the neuron and are seen late by its
+synapses, each after its own delay: the neuron keeps its last spikes with the traces after each, and a synapse looks
+up the one that had arrived.
+
+Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
+i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post]: what arrives. due [slots, …]: which synapses (places
+in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring. traces [traces, N_post].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from spiketwin.models.engines import base
+from spiketwin.models.network import Projection
+from spiketwin.models.plasticity import WEIGHT, PlasticityRule
+from spiketwin.models.spec import Statement
+from spiketwin.models.units import identifiers, unit
+
+POWERS = 4096  # steps for which powers of the decay are tabulated
+
+# of a projection: what all trials share, and what follows one trial through time
+FIXED = (
+    "weight", "scale", "start", "offset", "in_start", "in_synapse", "in_pre", "in_post", "in_delay", "full", "limits", "always",
+    "constants", "powers", "rates", "decay", "read",
+)  # fmt: skip
+WARMTH = ("warm", "warm_list", "warm_n", "cooled")
+MOVING = ("flight", "due", "due_n", "newest", "latest", "steps", "values", "head", "traces", "hot", "hot_n", "is_hot", *WARMTH, "dirty")
+ARRAYS = (*FIXED, *MOVING)
+
+
+class PlasticSynapses:
+    """Arrays of a plastic projection."""
+
+    def __init__(self, projection: Projection, rule: PlasticityRule, dt_ms: float, trials: int, dtype: np.dtype) -> None:
+        n_post, n_pre = projection.shape
+        pre, post, _, delay_ms = projection.synapses()
+        delay = base.delay_steps(delay_ms, dt_ms)
+        slots = int(delay.max(initial=0)) + 1
+        incoming = np.argsort(post, kind="stable")
+        rates = {side: np.array([rule.decay_rates[x] for x in rule.traces[side]]) * (dt_ms * 1e-3) for side in ("pre", "post")}
+        self.always = not rests(rule)
+        self.fixed: dict[str, object] = {
+            "weight": np.tile(projection.synapse_values(), (trials, 1)).astype(dtype),
+            "scale": dtype.type(unit(projection.unit or "1")[0]),
+            "start": np.searchsorted(pre, np.arange(n_pre + 1)).astype(np.uint64),
+            "offset": (delay * n_post + post).astype(np.uint32 if slots * n_post < 1 << 32 else np.uint64),
+            "in_start": np.searchsorted(post[incoming], np.arange(n_post + 1)).astype(np.int64),
+            "in_synapse": incoming.astype(np.uint32),
+            "in_pre": pre[incoming].astype(np.uint32),
+            "in_post": post[incoming].astype(np.uint32),
+            "in_delay": delay[incoming].astype(np.int32),
+            "full": len(pre) == n_pre * n_post,
+            "limits": np.array(rule.limits, dtype=dtype),
+            "always": self.always,
+            "constants": np.array(list(rule.values.values()), dtype=dtype),
+            "powers": np.exp(-rates["pre"][:, None] * np.arange(POWERS)).astype(dtype),
+            "rates": rates["pre"].astype(dtype),
+            "decay": np.exp(-rates["post"]).astype(dtype),
+            "read": np.isin(np.arange(len(rates["post"])), [k for k, _ in _used(rule.statements["pre"], rule.traces["post"])]),
+        }
+        integer, byte = np.dtype(np.int64), np.dtype(np.uint8)
+        self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {
+            "flight": ((slots, n_post), dtype),
+            "due": ((slots, len(pre)), np.dtype(np.uint32)),  # rarely full: memory that is not touched is not taken
+            "due_n": ((slots,), integer),
+            # those on their way to the furthest synapse, the one that has just arrived there, and the one before
+            "newest": ((n_pre,), integer),
+            "latest": ((n_pre, len(rates["pre"])), dtype),
+            "steps": ((n_pre, slots + 1), integer),
+            "values": ((n_pre, slots + 1, len(rates["pre"])), dtype),
+            "head": ((n_pre,), integer),
+            "traces": ((len(rates["post"]), n_post), dtype),
+            "hot": ((n_post,), np.dtype(np.uint32)),
+            "hot_n": ((1,), integer),
+            "is_hot": ((n_post,), byte),
+            "warm": ((n_post,), byte),
+            "warm_list": ((n_post,), np.dtype(np.uint32)),
+            "warm_n": ((1,), integer),
+            "cooled": ((n_post,), integer),
+            "dirty": ((n_post,), byte),
+        }
+
+    def moving(self) -> dict[str, np.ndarray]:
+        """The arrays that follow a trial; the driver's forget() prepares them."""
+        return {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.shapes.items()}
+
+
+@lru_cache(maxsize=64)
+def rests(rule: PlasticityRule) -> bool:
+    """Whether on_pre leaves every weight within the bounds as it is while all postsynaptic traces are zero."""
+    from spiketwin.models.discretisation.symbols import symbol, to_sympy
+
+    now = {symbol(x): 0 for x in rule.traces["post"]}
+    w = symbol(WEIGHT)
+    for s in rule.statements["pre"]:
+        try:
+            value = to_sympy(s.expression).subs(now)
+        except (TypeError, ValueError, NameError):  # what sympy cannot read is not proved
+            return False
+        old = now.get(symbol(s.target), symbol(s.target))
+        now[symbol(s.target)] = {"=": value, "+=": old + value, "-=": old - value}[s.operator]
+    clip = to_sympy(f"clip({WEIGHT}, {rule.bounds[0]}, {rule.bounds[1]})") if "inf" not in " ".join(rule.bounds) else w
+    return now.get(w, w) in (w, clip)
+
+
+# -- the rule as code ------------------------------------------------------------------------------
+
+
+def rule_source(rule: PlasticityRule, name: str = "@NAME") -> str:
+    """Three functions: emit_ (presynaptic neurons fire), arrive_ (spikes reach synapses that learn), learn_ (targets fire)."""
+    return _emit(rule, name) + _arrive(rule, name) + _learn(rule, name)
+
+
+def rule_arguments(function: str, w: int) -> str:
+    """The arrays of projection w that a function takes, as in its definition."""
+    return ", ".join(f"{a}{w}" for a in TAKES[function])
+
+
+HISTORY = ("newest", "latest", "steps", "values", "head", "constants", "powers", "rates")
+TAKES = {
+    "emit": HISTORY,
+    "send": ("start", "offset", "weight", "scale", "flight", "in_start", "in_pre", "in_delay", "full", "warm_list", "warm_n", "due", "due_n"),
+    "arrive": (
+        "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
+    ),
+    "learn": (
+        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "due", "due_n",
+        "hot", "hot_n", "is_hot", *WARMTH, "dirty",
+    ),
+    "normalise": (
+        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "limits", "newest", "steps", "head", "flight",
+        "due", "due_n", *WARMTH, "hot", "hot_n", "is_hot", "dirty",
+    ),
+    "replace": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "newest", "steps", "head", "flight", "dirty"),
+    "fade": ("traces", "decay", "read", "hot", "hot_n", "is_hot", *WARMTH, "always"),
+    "forget": ("always", *MOVING),
+}  # fmt: skip
+
+
+def _head(function: str, name: str, first: str, extra: Iterable[str] = ()) -> list[str]:
+    parts = [first, *(f"_{a}" for a in TAKES[function]), *extra]
+    return ["", "", "@kernel", f"def {function}_{name}({', '.join(parts)}):"]
+
+
+def _constants(rule: PlasticityRule) -> list[str]:
+    return [f"    {name} = _constants[{k}]" for k, name in enumerate(rule.parameters)]
+
+
+def _code(statements: Iterable[Statement], indent: int) -> list[str]:
+    return [f"{' ' * indent}{s.target} {s.operator} {s.expression}" for s in statements]
+
+
+def _used(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[int, str]]:
+    """Number and name of those traces that statements mention."""
+    names = set().union(*(identifiers(s.expression) | {s.target} for s in statements))
+    return [(k, x) for k, x in enumerate(traces) if x in names]
+
+
+# What follows is pasted where it is needed: a call would count references to its arrays, which costs more than what it does.
+
+
+def _traces(traces: list[tuple[int, str]], last: str, step: str, indent: int) -> list[str]:
+    """Presynaptic traces of neuron _i at `step`, as its spikes up to step `last` have left them."""
+    if not traces:
+        return []
+    lines = [
+        f"if _newest[_i] <= {last}:",
+        f"    _age = {step} - _newest[_i]",
+        *(f"    {x} = _latest[_i, {k}]" for k, x in traces),
+        "else:",
+        "    _h = _head[_i]",
+        f"    while _steps[_i, _h] > {last}:",
+        "        _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
+        f"    _age = {step} - _steps[_i, _h]",
+        *(f"    {x} = _values[_i, _h, {k}]" for k, x in traces),
+        *(f"{x} *= _powers[{k}, _age] if _age < _powers.shape[1] else exp(-_rates[{k}] * _age)" for k, x in traces),
+    ]
+    return [f"{' ' * indent}{line}" for line in lines]
+
+
+def _change(indent: int) -> list[str]:
+    """The weight of synapse _s from neuron _i to _n is now w; what is on its way is mended."""
+    lines = [
+        f"if {WEIGHT} != _old:",
+        f"    _weights[_s] = {WEIGHT}",
+        "    _dirty[_n] = 1",
+        "    if _newest[_i] > _at:",
+        "        _h = _head[_i]",
+        "        while _steps[_i, _h] > _at:",
+        f"            _flight[(_steps[_i, _h] + _in_delay[_q]) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale",
+        "            _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
+    ]
+    return [f"{' ' * indent}{line}" for line in lines]
+
+
+def _emit(rule: PlasticityRule, name: str) -> str:
+    """Neurons _ids[_first:_last] fire at step _now: remembered, with their traces after the spike."""
+    traces = list(enumerate(rule.traces["pre"]))
+    lines = [*_head("emit", name, "_now, _ids, _first, _last"), *_constants(rule)]
+    lines += ["    for _k in range(_first, _last):", "        _i = _ids[_k]"]
+    lines += _traces(traces, "_now", "_now", 8) + _code(rule.trace_statements("pre"), 8)
+    lines += [
+        "        _h = _head[_i] + 1 if _head[_i] + 1 < _steps.shape[1] else 0",
+        "        _head[_i] = _h",
+        "        _newest[_i] = _steps[_i, _h] = _now",
+    ]
+    lines += [f"        _latest[_i, {k}] = _values[_i, _h, {k}] = {x}" for k, x in traces]
+    return "\n".join(lines) + "\n"
+
+
+def _arrive(rule: PlasticityRule, name: str) -> str:
+    """Spikes arrive at step _now: the synapses that are due learn."""
+    statements = rule.statements["pre"]
+    pre, post = (_used(statements, rule.traces[side]) for side in ("pre", "post"))
+    lines = [*_head("arrive", name, "_now, _b", _states(rule)), *_constants(rule)]
+    lines += [
+        "    _weights, _slot = _weight[_b], _now % _due_n.size",
+        "    for _k in range(_due_n[_slot]):",
+        "        _q = _due[_slot, _k]",
+        "        _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
+        "        _n = _in_post[_q]",
+    ]
+    # the spike that arrives is among them: before it the traces were what the one before has left
+    lines += _traces(pre, "_at - 1", "_at", 8)
+    lines += [f"        {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
+    lines += [f"        {WEIGHT} = _old = _weights[_s]", *_code(statements, 8), *_change(8), "    _due_n[_slot] = 0"]
+    return "\n".join(lines) + "\n"
+
+
+def _learn(rule: PlasticityRule, name: str) -> str:
+    """Neurons _ids[_first:_last] fire at step _now: their synapses learn, then their traces change."""
+    statements, traces = rule.statements["post"], list(enumerate(rule.traces["post"]))
+    pre, post = (_used(statements, rule.traces[side]) for side in ("pre", "post"))
+    lines = [*_head("learn", name, "_now, _b, _ids, _first, _last", _states(rule)), *_constants(rule)]
+    lines += [
+        "    _weights = _weight[_b]",
+        "    for _k in range(_first, _last):",
+        "        _n = _ids[_k]",
+        "        warm_up(_now, _n, _in_start, _in_pre, _in_delay, _newest, _steps, _head, _due, _due_n, "
+        f"{', '.join(f'_{a}' for a in WARMTH)}, _hot, _hot_n, _is_hot)",
+    ]
+    lines += [f"        _{x} = _traces[{k}, _n]" for k, x in traces]
+    if any(s.target == WEIGHT for s in statements):
+        lines += [
+            "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
+            "            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
+        ]
+        lines += _traces(pre, "_at", "_at", 12)
+        lines += [f"            {x} = _{x}" for _, x in post] + _read_states(rule, 12)
+        lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(12)]
+    lines += [f"        {x} = _{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)
+    lines += [f"        _traces[{k}, _n] = {x}" for k, x in traces]
+    return "\n".join(lines) + "\n"
+
+
+def _states(rule: PlasticityRule) -> list[str]:
+    return [f"_all_{state}_post" for state in rule.post_states]
+
+
+def _read_states(rule: PlasticityRule, indent: int) -> list[str]:
+    return [f"{' ' * indent}{state}_post = _all_{state}_post[_n]" for state in rule.post_states]

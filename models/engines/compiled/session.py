@@ -1,0 +1,250 @@
+"""A network that goes on: stimulus after stimulus to the same weights, traces and thresholds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from spiketwin.models.engines import base
+from spiketwin.models.engines.compiled.cache import load
+from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now, replace_weights
+from spiketwin.models.engines.compiled.plastic import MOVING, TAKES
+from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, by_trial
+from spiketwin.models.engines.compiled.source import driver_arguments, source
+from spiketwin.models.engines.poisson import line, stream, stretch
+from spiketwin.models.network import Network, PoissonSource, Projection
+from spiketwin.models.recording import Record, Recording
+from spiketwin.models.spec import unknown
+from spiketwin.models.spikes import Spikes, timestep
+
+
+class Session:
+    """One network in the compiled engine whose time goes on from run to run. Made by CompiledEngine.start().
+
+    All that a step leaves to the next is kept: states, refractory periods, spikes on their way, traces, weights.
+    Runs of 350 and 150 ms are one run of 500 ms, bit for bit. After Ctrl-C the session stands at the last step that was done.
+    """
+
+    def __init__(self, network: Network, *, dt_ms: float, scheme: str, seed: int, dtype: np.dtype) -> None:
+        for name in (f"{p.name}.{d}" for p in network.populations for d, v in p.drive_values().items() if v.ndim > 1):
+            raise ValueError(f"drive '{name}' varies in time; a session takes constant drives, and spikes or rates as inputs")
+        silent = {s.name: Spikes([], [], [], (1, 1, s.size), dt_ms) for s in network.sources}
+        run = base.prepare(network, silent, dt_ms=dt_ms, scheme=scheme, duration_ms=dt_ms, seed=seed)
+        self.network, self.dt_ms, self.scheme, self.seed = network, dt_ms, scheme, seed
+        self._program = Program(run, dtype)
+        text = source(self._program.cells, self._program.wires)
+        self._driver, self._structure = load(text).run, hashlib.sha256(text.encode()).hexdigest()
+        self._own = self._program.workspace()
+        self._names = driver_arguments(self._program.cells, self._program.wires)
+        self._arguments = [self._own[n] if n in self._own else self._program.shared[n] for n in self._names]
+        for w in self._program.plastic:
+            forget_now(*self._arrays(w, TAKES["forget"]))
+        self._keys = [stream(seed, s) for s in range(len(network.sources))]
+        self._step, self._runs, self._budget = 0, 0, 1 << 12
+
+    def __repr__(self) -> str:
+        return f"Session({', '.join(p.name for p in self.network.populations)}; at {self.time_ms:g} ms after {self._runs} runs)"
+
+    @property
+    def time_ms(self) -> float:
+        """How long the network has run."""
+        return self._step * self.dt_ms
+
+    def run(
+        self,
+        inputs: Mapping[str, Spikes | np.ndarray | float] | None = None,
+        *,
+        duration_ms: float,
+        record: Record | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Recording:
+        """Go on for `duration_ms`.
+
+        inputs: source -> Spikes [T, 1, size], or rates in Hz (one, or [size]), from which Poisson trains are drawn. What is
+        not given is silent, a PoissonSource fires at its own rate. record: as in Engine.run, populations only.
+        The recording starts at step 0 of this run; weights are read from the session.
+        """
+        steps = int(timestep(duration_ms, self.dt_ms))
+        if not steps >= 1:
+            raise ValueError(f"the run has {steps} steps of {self.dt_ms} ms; lengthen duration_ms = {duration_ms}")
+        if self._step + steps >= 1 << 31:
+            raise ValueError(
+                f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights"
+            )
+        arrays: dict[str, np.ndarray] = {}
+        for s, (events, offsets) in enumerate(self._events(inputs or {}, steps)):
+            arrays |= {f"events{s}": events, f"offsets{s}": offsets}
+        for p, population in enumerate(self.network.populations):
+            kept = (record or {}).get(population.name, ())
+            if strange := [state for state in kept if state not in population.neuron.states]:
+                raise ValueError(unknown(strange[0], "state to record", population.name, population.neuron.states))
+            arrays[f"counts{p}"] = np.zeros((1, steps), np.int32)
+            arrays[f"which{p}"] = np.array([population.neuron.states.index(state) for state in kept], np.int64)
+            arrays[f"trace{p}"] = np.empty((len(kept), steps, 1, population.size), self._program.dtype)
+            for name in ("noise", "uniform"):
+                if f"{name}{p}" in self._names:
+                    rng = np.random.default_rng([self.seed, 2, p, self._runs])
+                    drawn = (rng.standard_normal if name == "noise" else rng.random)((steps, 1, population.size))
+                    arrays[f"{name}{p}"] = drawn.astype(self._program.dtype)
+        if strange := [name for name in record or {} if name not in [p.name for p in self.network.populations]]:
+            raise ValueError(unknown(strange[0], "population to record", "session", [p.name for p in self.network.populations]))
+        return self._recording(arrays, self._advance(arrays, steps, progress), steps, record or {})
+
+    def draw(self, inputs: Mapping[str, Spikes | np.ndarray | float], *, duration_ms: float) -> dict[str, Spikes]:
+        """The spikes that run(inputs, duration_ms=…) would send now, for another engine or a look at them."""
+        steps = int(timestep(duration_ms, self.dt_ms))
+        drawn = {}
+        for q, (events, offsets) in zip(self.network.sources, self._events(inputs, steps)):
+            step = np.repeat(np.arange(steps), np.diff(offsets))
+            drawn[q.name] = Spikes(step, np.zeros_like(step), events, (steps, 1, q.size), self.dt_ms)
+        return drawn
+
+    def normalise(self, name: str = "") -> None:
+        """Scale the weights of plastic projections, of one or of all that have a normalisation. Unchanged neurons cost nothing."""
+        if name and not self._projection(name)[1].normalisation:
+            raise ValueError(f"projection '{name}' has no normalisation; declare Projection(…, normalisation=Normalisation(total))")
+        for w in self._program.plastic:
+            projection = self.network.projections[w]
+            if projection.normalisation and name in ("", projection.name):
+                normalise_now(self._step, projection.normalisation.total, *self._arrays(w, TAKES["normalise"]))
+
+    def weights(self, name: str):
+        """The weights of a plastic projection now, [N_post, N_pre] dense or sparse as declared, in its unit; a copy."""
+        w, projection = self._projection(name)
+        return projection.matrix(self._program.shared[f"weight{w}"][0].copy())
+
+    def set_weights(self, name: str, weights) -> None:
+        """Replace the weights of a plastic projection; of the declared form and synapses, within its rule's bounds."""
+        w, projection = self._projection(name)
+        given = Projection(
+            projection.source,
+            projection.target,
+            weights,
+            projection.receptor,
+            projection.unit,
+            projection.delay_ms,
+            name=name,
+            rule=projection.rule,
+        )
+        (pre, post, *_), (pre_new, post_new, *_) = projection.synapses(), given.synapses()
+        if given.shape != projection.shape or not (np.array_equal(pre, pre_new) and np.array_equal(post, post_new)):
+            raise ValueError(f"the weights given for '{name}' have other synapses than the projection; keep its shape and sparsity")
+        replace_weights(self._step, given.synapse_values().astype(self._program.dtype), *self._arrays(w, TAKES["replace"]))
+
+    def state(self, population: str, name: str) -> np.ndarray:
+        """A state of a population now [size], in SI; a view: writing to it sets the state."""
+        names = self.network.population(population).neuron.states
+        if name not in names:
+            raise ValueError(unknown(name, "state", population, names))
+        p = [q.name for q in self.network.populations].index(population)
+        return self._program.shared[f"states{p}"][0, names.index(name)]
+
+    def save(self, path: str | Path) -> Path:
+        """All of the session as an .npz, all or nothing; load() goes on from there bit for bit."""
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
+        try:
+            np.savez(partial, **self._snapshot())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def load(self, path: str | Path) -> Session:
+        """Go on from a saved session of the same network. Raises ValueError when the file is of another one."""
+        with np.load(path) as saved:
+            if str(saved["structure"]) != self._structure or float(saved["dt_ms"]) != self.dt_ms:
+                raise ValueError(f"{path} holds a session of another network, scheme or dt; start the network it was saved from")
+            for name, array in self._moving().items():
+                if name.startswith("due") and not name.startswith("due_n"):
+                    array = array[:, : saved[name].shape[1]]
+                if saved[name].shape != array.shape:
+                    raise ValueError(
+                        f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size"
+                    )
+                array[...] = saved[name]
+            self._step, self._runs, self.seed = (int(saved[n]) for n in ("step", "runs", "seed"))
+        self._keys = [stream(self.seed, s) for s in range(len(self.network.sources))]
+        return self
+
+    # -- inside --
+
+    def _projection(self, name: str) -> tuple[int, Projection]:
+        known = {self.network.projections[w].name: w for w in self._program.plastic}
+        if name not in known:
+            raise ValueError(unknown(name, "plastic projection", "session", known))
+        return known[name], self.network.projections[known[name]]
+
+    def _arrays(self, w: int, names: tuple[str, ...]) -> list:
+        return [self._own[f"{n}{w}"] if n in MOVING else self._program.shared[f"{n}{w}"] for n in names]
+
+    def _moving(self) -> dict[str, np.ndarray]:
+        """Every array that a step changes and a later one reads."""
+        kept = {n: a for n, a in self._own.items() if not n.startswith(("ids", "fired", "words"))}
+        names = [f"states{p}" for p in range(len(self.network.populations))] + [f"weight{w}" for w in self._program.plastic]
+        return kept | {n: np.asarray(self._program.shared[n]) for n in names}  # no copies
+
+    def _snapshot(self) -> dict:
+        numbers = {"step": self._step, "runs": self._runs, "seed": self.seed, "dt_ms": self.dt_ms, "structure": self._structure}
+        arrays = self._moving()
+        for w in self._program.plastic:  # most of it was never written
+            arrays[f"due{w}"] = arrays[f"due{w}"][:, : arrays[f"due_n{w}"].max(initial=0)]
+        return {**arrays, **numbers}
+
+    def _events(self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each source: neurons by (step, neuron), and where each step begins."""
+        sources = self.network.sources
+        if strange := [name for name in inputs if name not in [s.name for s in sources]]:
+            raise ValueError(unknown(strange[0], "source", "session", [s.name for s in sources]))
+        made = []
+        for s, q in enumerate(sources):
+            given = inputs.get(q.name, q.rate_hz if isinstance(q, PoissonSource) else 0.0)
+            if isinstance(given, Spikes):
+                made.append(by_trial(base._check_spikes(given, q.name, (steps, 1, q.size), self.dt_ms)))
+                continue
+            rate = np.asarray(given, dtype=float)
+            if rate.shape not in ((), (q.size,)) or not rate.min() >= 0 or not rate.max() < np.inf:
+                raise ValueError(
+                    f"rates of '{q.name}' must be finite, not negative, and one value or {q.size}, got shape {rate.shape}: {given}"
+                )
+            made.append(stretch(line(rate, q.size, self.dt_ms), self._keys[s], self._step, steps))
+        return made
+
+    def _advance(self, arrays: Mapping[str, np.ndarray], steps: int, progress: Callable[[float], None] | None) -> list[list[np.ndarray]]:
+        """Run the loop; the neurons that fired, per population, in order."""
+        arguments = [arrays.get(n, a) for n, a in zip(self._names, self._arguments)]
+        cursor, fill, origin = np.zeros(2, np.int64), np.zeros(len(self.network.populations), np.int64), self._step
+        ids: list[list[np.ndarray]] = [[] for _ in fill]
+        try:
+            while cursor[0] < 1:
+                started = time.perf_counter()
+                self._driver(cursor, 1, steps, self._budget, fill, origin, *arguments)
+                for p, count in enumerate(fill.tolist()):
+                    ids[p].append(self._own[f"ids{p}"][:count].copy())
+                fill[:] = 0
+                spent = time.perf_counter() - started
+                self._budget = max(self._budget // 4, 1) if spent > CALL_SECONDS else self._budget
+                if progress:
+                    progress(float(cursor[0] or cursor[1] / steps))
+        finally:
+            self._step = origin + int(cursor[0] * steps + cursor[1])
+            self._runs += 1
+        return ids
+
+    def _recording(self, arrays: Mapping[str, np.ndarray], ids: list[list[np.ndarray]], steps: int, record: Record) -> Recording:
+        spikes, states, final = {}, {}, {}
+        for p, population in enumerate(self.network.populations):
+            name, values = population.name, self._program.shared[f"states{p}"]
+            final[name] = {s: values[:, k].copy() for k, s in enumerate(population.neuron.states)}
+            base.require_finite(population, final[name], self.scheme, self.dt_ms)
+            step = np.repeat(np.arange(steps), arrays[f"counts{p}"][0])
+            neurons = ids[p][0] if len(ids[p]) == 1 else np.concatenate(ids[p])
+            spikes[name] = Spikes(step, np.zeros_like(step), neurons, (steps, 1, population.size), self.dt_ms)
+            if name in record:
+                states[name] = dict(zip(record[name], arrays[f"trace{p}"], strict=True))
+        return Recording("compiled", self.scheme, self.dt_ms, spikes, states, final, self.seed)

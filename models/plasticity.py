@@ -1,0 +1,243 @@
+"""How the weights of a projection change: a rule as data, with units, and the normalisation of weights.
+
+A rule has traces, which only the spikes of their own neuron change and which decay exponentially in between, and
+statements that run for a synapse when a presynaptic spike arrives there (`on_pre`) or its postsynaptic neuron
+fires (`on_post`). Brian2 runs the text as it stands; the compiled engine compiles it. Within a time step arrivals
+come before postsynaptic spikes, both after the threshold and before the reset, as in Brian2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+
+from spiketwin.models.expressions import evaluate
+from spiketwin.models.spec import (
+    RESERVED,
+    Parameter,
+    SpecError,
+    Statement,
+    _check_name,
+    _dimension,
+    parse_equations,
+    parse_statements,
+    unknown,
+)
+from spiketwin.models.units import BASE, DIMENSIONLESS, FUNCTIONS, UNITS, Dimension, UnitError, identifiers, unit
+
+WEIGHT = "w"
+
+
+@dataclass(frozen=True)
+class PlasticityRule:
+    """A learning rule in Brian2's syntax, validated on construction.
+
+    pre_traces, post_traces: decaying traces of the two neurons, 'dpre/dt = -pre/tau_pre : 1', 0 at the start.
+    on_pre, on_post: statements 'x = …', 'x += …', 'x -= …', separated by ';' or new lines. They may read the weight
+        `w` (a number in the projection's unit), all traces as this synapse sees them (the presynaptic ones late by
+        its delay), parameters, and `post_states` of the target; they may set `w`, names of their own for
+        intermediate results, and the traces of their own side, from that side alone.
+        on_pre runs after the spike has acted with the weight as it was.
+    post_states: state of the target -> unit; state v is read as `v_post`, as it is before the reset.
+    bounds: expressions of parameters between which initial weights must lie; the statements keep to them with clip().
+
+    Raises SpecError or UnitError naming the thing, the value and the fix.
+    """
+
+    name: str
+    on_pre: str = ""
+    on_post: str = ""
+    pre_traces: str = ""
+    post_traces: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    post_states: Mapping[str, str] = field(default_factory=dict)
+    bounds: tuple[str, str] = ("-inf", "inf")
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        object.__setattr__(self, "post_states", MappingProxyType(dict(self.post_states)))
+        object.__setattr__(self, "bounds", tuple(self.bounds))
+        _validate(self)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.on_pre, self.on_post, self.pre_traces, self.post_traces, tuple(self.parameters.items()), self.bounds))
+
+    def __reduce__(self):
+        # mapping proxies do not pickle
+        fields = (self.name, self.on_pre, self.on_post, self.pre_traces, self.post_traces, dict(self.parameters))
+        return PlasticityRule, (*fields, dict(self.post_states), self.bounds, self.source)
+
+    @cached_property
+    def traces(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the traces of each side, 'pre' and 'post'."""
+        return {side: tuple(e.name for e in parse_equations(text)) for side, text in self._equations.items()}
+
+    @cached_property
+    def statements(self) -> Mapping[str, tuple[Statement, ...]]:
+        """What runs at the event of each side, 'pre' and 'post'."""
+        return {side: parse_statements(text, f"on_{side}") for side, text in (("pre", self.on_pre), ("post", self.on_post))}
+
+    @cached_property
+    def values(self) -> Mapping[str, float]:
+        """Every parameter in SI."""
+        return {name: p.si for name, p in self.parameters.items()}
+
+    @cached_property
+    def decay_rates(self) -> Mapping[str, float]:
+        """Trace -> its rate of decay in 1/s."""
+        lines = [e for text in self._equations.values() for e in parse_equations(text)]
+        return {e.name: -float(evaluate(e.expression, {**self.values, e.name: 1.0})) for e in lines}
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        """The bounds as numbers, in the projection's unit."""
+        low, high = (float(evaluate(b, {**self.values, "inf": math.inf})) for b in self.bounds)
+        return low, high
+
+    def trace_statements(self, side: str) -> tuple[Statement, ...]:
+        """Of the statements of one side, those that its traces depend on; the others concern single synapses."""
+        own, kept = set(self.traces[side]) | set(self.parameters), []
+        for s in self.statements[side]:
+            reads = identifiers(s.expression) | ({s.target} if s.operator != "=" else set())
+            if s.target != WEIGHT and reads <= own:
+                own.add(s.target)
+                kept.append(s)
+            else:
+                own.discard(s.target)
+        return tuple(kept)
+
+    def with_parameters(self, **values: float | str) -> PlasticityRule:
+        """The same rule with other parameters: numbers in the parameter's unit, or text such as '20 ms'."""
+        parameters = dict(self.parameters)
+        for name, value in values.items():
+            if name not in parameters:
+                raise SpecError(unknown(name, "parameter", self.name, parameters))
+            p = parameters[name]
+            parameters[name] = replace(p, value=float(p.in_si(name, value)) / unit(p.unit)[0])
+        return replace(self, parameters=parameters)
+
+    @property
+    def _equations(self) -> Mapping[str, str]:
+        return {"pre": self.pre_traces, "post": self.post_traces}
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Scales the incoming weights of each postsynaptic neuron so that they sum to `total`, in the projection's unit.
+
+    every_ms: at time 0 and then regularly, at the start of a step; None: whenever a session is asked to.
+    A neuron whose weights sum to 0 or less is left alone.
+    """
+
+    total: float
+    every_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.total) and self.total > 0):
+            raise ValueError(f"total = {self.total} of a normalisation must be positive and finite")
+        if self.every_ms is not None and not (math.isfinite(self.every_ms) and self.every_ms > 0):
+            raise ValueError(f"every_ms = {self.every_ms} of a normalisation must be positive, or None for none by itself")
+
+
+# -- validation ------------------------------------------------------------------------------------
+
+
+def _validate(rule: PlasticityRule) -> None:
+    if not rule.name.isidentifier():
+        raise SpecError(f"rule name '{rule.name}' is not an identifier; use letters, digits and '_'")
+    if not (rule.on_pre.strip() or rule.on_post.strip()):
+        raise SpecError(f"rule '{rule.name}' never changes a weight: give on_pre or on_post, or leave the rule out of the projection")
+    known = _declared(rule)
+    for text in rule._equations.values():
+        for line in parse_equations(text):
+            _check_trace(rule, line)
+    low, high = (_bound(rule, b) for b in rule.bounds)
+    if not low < high:
+        raise SpecError(f"bounds of '{rule.name}' are {low:g} and {high:g}: the first must be the smaller one; swap them")
+    for side, other in (("pre", "post"), ("post", "pre")):
+        _check_statements(rule, side, other, dict(known))
+    if all(s.target != WEIGHT for statements in rule.statements.values() for s in statements):
+        raise SpecError(
+            f"no statement of rule '{rule.name}' changes the weight '{WEIGHT}'; write e.g. on_post = 'w = clip(w + …, 0, w_max)'"
+        )
+
+
+def _declared(rule: PlasticityRule) -> dict[str, Dimension]:
+    """Every name that statements may read, with its dimension."""
+    known: dict[str, Dimension] = {WEIGHT: DIMENSIONLESS}
+    for name in rule.post_states:
+        known[f"{name}_post"] = unit(rule.post_states[name])[1]
+    for name, parameter in rule.parameters.items():
+        if not name.isidentifier() or name in RESERVED or name in UNITS or name in FUNCTIONS or name.startswith("_"):
+            raise SpecError(f"parameter '{name}' of rule '{rule.name}' is no name that Brian2 takes, or one it keeps for itself; rename it")
+        parameter.check(name, parameter.value)
+    dimensions = {name: p.dimension for name, p in rule.parameters.items()}
+    for text in rule._equations.values():
+        for line in parse_equations(text):
+            _check_name(line.name, rule.name)
+            dimensions_of_line = unit(line.unit)[1]
+            if line.name in dimensions or line.name in known:
+                raise SpecError(f"'{line.name}' of rule '{rule.name}' is declared twice; rename one of them")
+            known[line.name] = dimensions_of_line
+    if clash := set(known) & set(dimensions):
+        raise SpecError(f"'{sorted(clash)[0]}' of rule '{rule.name}' is declared twice; rename one of them")
+    return {**known, **dimensions}
+
+
+def _check_trace(rule: PlasticityRule, line) -> None:
+    """A trace decays exponentially by itself: what makes its value between events known without stepping."""
+    what = f"the trace '{line.name}'"
+    if line.kind != "differential" or line.gated:
+        raise SpecError(f"{what} of rule '{rule.name}' is not of the form 'd{line.name}/dt = -{line.name}/tau : 1'")
+    dimensions = {n: p.dimension for n, p in rule.parameters.items()} | {line.name: unit(line.unit)[1]}
+    found = _dimension(line.expression, dimensions, rule.name, what)
+    if found != dimensions[line.name].times(BASE["second"].power(-1)):
+        raise UnitError(f"{what} of rule '{rule.name}' has rate {found}; it must be {line.unit} per second: '{line.expression}'")
+    slope = [float(evaluate(line.expression, {**rule.values, line.name: x})) for x in (0.0, 1.0, -2.0, 3.0)]
+    if slope[0] != 0 or not slope[1] < 0 or not all(math.isclose(s, slope[1] * x, rel_tol=1e-9) for s, x in zip(slope[1:], (1, -2, 3))):
+        raise SpecError(
+            f"{what} of rule '{rule.name}' does not decay exponentially ('{line.expression}'); write '-{line.name}/tau' with a tau > 0, "
+            "and put what else it does into on_pre or on_post"
+        )
+
+
+def _bound(rule: PlasticityRule, text: str) -> float:
+    dimension = _dimension(text, {n: p.dimension for n, p in rule.parameters.items()} | {"inf": DIMENSIONLESS}, rule.name, "the bounds")
+    if dimension != DIMENSIONLESS:
+        raise UnitError(f"bound '{text}' of rule '{rule.name}' has unit {dimension}; weights are numbers in the projection's unit")
+    return float(evaluate(text, {**rule.values, "inf": math.inf}))
+
+
+def _check_statements(rule: PlasticityRule, side: str, other: str, known: dict[str, Dimension]) -> None:
+    what, own = f"on_{side}", set(rule.traces[side]) | set(rule.parameters)
+    for s in rule.statements[side]:
+        if s.target in rule.traces[other]:
+            raise SpecError(
+                f"{what} of rule '{rule.name}' sets '{s.target}', a trace of the {other}synaptic neuron; it must be set in on_{other}, or "
+                f"be declared among the {side}_traces"
+            )
+        if s.target in rule.parameters or s.target.endswith(("_pre", "_post")) or s.target in RESERVED | set(UNITS) | FUNCTIONS:
+            raise SpecError(f"{what} of rule '{rule.name}' sets '{s.target}', which is a constant or belongs to Brian2; use another name")
+        if {"rand", "randn"} & {w.split("(")[0] for w in s.expression.replace("(", "( ").split()}:
+            raise SpecError(f"{what} of rule '{rule.name}' draws random numbers, which engines could not draw alike")
+        found = _dimension(s.expression, known, rule.name, what)
+        expected = known.setdefault(s.target, found)
+        if found != expected and s.expression.strip() not in ("0", "0.0"):
+            raise UnitError(f"{what} of rule '{rule.name}' gives '{s.target}' unit {found}, but {expected} is needed: '{s.expression}'")
+        reads = identifiers(s.expression) | ({s.target} if s.operator != "=" else set())
+        if s.target in rule.traces[side] and (foreign := reads - own):
+            raise SpecError(
+                f"{what} of rule '{rule.name}' sets the trace '{s.target}' from '{sorted(foreign)[0]}'; a trace belongs to one neuron, "
+                f"all its synapses share it, so that it may be set from {side}synaptic traces and parameters alone"
+            )
+        if s.target != WEIGHT and reads <= own:
+            own.add(s.target)
+        else:
+            own.discard(s.target)
+
+
+__all__ = ["Normalisation", "PlasticityRule"]
