@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -66,6 +68,7 @@ def build(network: Network, *, dt_ms: float, scheme: str, duration_ms: float, th
     run = prepare(network, dt_ms=dt_ms, scheme=scheme, duration_ms=duration_ms)
     methods = integrators(run)  # before the device is set: it tries groups of its own
     directory = Path(tempfile.mkdtemp(prefix="brian2-standalone-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     start = time.perf_counter()
     brian2.set_device("cpp_standalone", directory=str(directory), build_on_run=False)
     brian2.prefs.devices.cpp_standalone.openmp_threads = threads if threads > 1 else 0

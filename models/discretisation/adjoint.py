@@ -35,8 +35,8 @@ class Backward:
     results: dict[str, sympy.Expr]
 
     @property
-    def needs(self) -> set[sympy.Symbol]:
-        """What must be known of the forward step, and constants."""
+    def needs(self) -> set:
+        """Symbols that must be known of the forward step, and constants."""
         made = {let.name for let in self.lets}
         used = set().union(*(let.value.free_symbols for let in self.lets), *(e.free_symbols for e in self.results.values()))
         return {s for s in used - made if not str(s).startswith("_bar")}

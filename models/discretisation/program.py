@@ -10,7 +10,7 @@ and differentiated (adjoint.py). Names that begin with '_' are ours; a model's n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -146,7 +146,7 @@ def without_gate(spec: NeuronSpec) -> NeuronSpec:
     return replace(spec, refractory="", equations=spec.equations.replace("(unless refractory)", ""))
 
 
-def _count_down(spec: NeuronSpec, held: bool, now: dict) -> list[Operation]:
+def _count_down(spec: NeuronSpec, held: bool, now: dict) -> Sequence[Operation]:
     if not held:
         return []
     if spec.refractory_kind == "time":
@@ -154,14 +154,14 @@ def _count_down(spec: NeuronSpec, held: bool, now: dict) -> list[Operation]:
     return [Release(to_sympy(elementwise(written_out(spec.refractory, spec.subexpressions))).xreplace(now))]
 
 
-def _integrate(step: Step, now: dict, renewals: dict) -> list[Operation]:
-    out: list[Operation] = [Let(name, value.xreplace(now)) for name, value in step.assignments]
+def _integrate(step: Step, now: dict, renewals: dict) -> Sequence[Operation]:
+    out = [Let(name, value.xreplace(now)) for name, value in step.assignments]
     now.update({x: symbol(f"{x}_new") for x in now})
     renewals.update({f"{x}_new": str(x) for x in now})
     return out
 
 
-def _threshold(spec: NeuronSpec, held: bool, now: dict) -> list[Operation]:
+def _threshold(spec: NeuronSpec, held: bool, now: dict) -> Sequence[Operation]:
     if not spec.threshold:
         return []
     text, strict = margin(spec)
@@ -170,7 +170,7 @@ def _threshold(spec: NeuronSpec, held: bool, now: dict) -> list[Operation]:
 
 def _receive(
     spec: NeuronSpec, order: tuple[str, ...], held: bool, receptors: tuple[str, ...], now: dict, renewals: dict
-) -> list[Operation]:
+) -> Sequence[Operation]:
     out: list[Operation] = []
     for receptor in receptors:
         x, name = symbol(receptor), symbol(f"_{receptor}_received")
@@ -181,7 +181,7 @@ def _receive(
     return out
 
 
-def _reset(spec: NeuronSpec, order: tuple[str, ...], now: dict, renewals: dict) -> list[Operation]:
+def _reset(spec: NeuronSpec, order: tuple[str, ...], now: dict, renewals: dict) -> Sequence[Operation]:
     if not spec.threshold or "threshold" not in order:
         return []
     out: list[Operation] = []

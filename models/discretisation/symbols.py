@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import sympy
 
@@ -20,7 +21,7 @@ ACTIVE = sympy.Symbol("active")
 class where(sympy.Function):
     """where(flag, a, b): a where the flag is set, as `active` is unless refractory."""
 
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         one, zero = sympy.Integer(1), sympy.Integer(0)
         return (zero, where(self.args[0], one, zero), where(self.args[0], zero, one))[argindex - 1]
 
@@ -28,7 +29,7 @@ class where(sympy.Function):
 class blend(sympy.Function):
     """blend(flag, s, a, b) = b + s (a - b), where s is 1 if the flag is set and 0 if not: a reset at a spike s."""
 
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         flag, _, a, b = self.args
         one, zero = sympy.Integer(1), sympy.Integer(0)
         return (zero, a - b, where(flag, one, zero), where(flag, zero, one))[argindex - 1]
@@ -37,7 +38,7 @@ class blend(sympy.Function):
 class relax(sympy.Function):
     """relax(x_inf, x, decay) = x_inf + (x - x_inf) decay."""
 
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         target, x, decay = self.args
         return (1 - decay, decay, x - target)[argindex - 1]
 
@@ -49,7 +50,7 @@ class exp_dd(sympy.Function):
 class exprel(sympy.Function):
     """(exp(x) - 1)/x, 1 at 0."""
 
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return exprel_slope(self.args[0])
 
 
@@ -60,7 +61,7 @@ class exprel_slope(sympy.Function):
 class clip(sympy.Function):
     """x limited to low … high; its slope at the ends is that inside, as in torch."""
 
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         x, low, high = self.args
         inside, above = (
             where(sympy.And(x >= low, x <= high), sympy.Integer(1), sympy.Integer(0)),
@@ -70,7 +71,7 @@ class clip(sympy.Function):
 
 
 class _Extremum(sympy.Function):
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         # of two equal values each gets half, as in torch
         mine, other = self.args[argindex - 1], self.args[2 - argindex]
         half = where(sympy.Eq(mine, other), sympy.Rational(1, 2), sympy.Integer(0))
@@ -86,17 +87,17 @@ class maximum(_Extremum):
 
 
 class expm1(sympy.Function):
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return sympy.exp(self.args[0])
 
 
 class log1p(sympy.Function):
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return 1 / (1 + self.args[0])
 
 
 class _Steps(sympy.Function):
-    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return sympy.Integer(0)
 
 

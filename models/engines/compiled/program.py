@@ -248,7 +248,7 @@ class Program:
         for p, size in enumerate(self.sizes):
             fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}
-            own[f"ids{p}"] = np.empty(LIST_SIZE + size, np.uint32)
+            own[f"ids{p}"] = np.empty(LIST_SIZE + size + 8, np.uint32)
         for w, plastic in self.plastic.items():
             own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
         return own

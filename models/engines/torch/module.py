@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from spiketwin.models.engines.poisson import poisson
-from spiketwin.models.engines.torch import fused
+from spiketwin.models.engines.torch import cuda, fused
+from spiketwin.models.engines.torch.graphs import Graphs
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, module_of
 from spiketwin.models.network import Convolution, Network, PoissonSource, Projection
@@ -104,6 +106,7 @@ class TorchNetwork(nn.Module):
         self.populations = nn.ModuleDict({p.name: PopulationModule(p, trainable.get(p.name, ()), dtype) for p in network.populations})
         self.projections = nn.ModuleDict({p.name: module_of(p, dt_ms, dtype) for p in network.projections})
         self.groups = groups(network)
+        self.graphs = Graphs()  # CUDA graphs of the step in torch, by shape
         # follows .to() and .double(), and so tells the dtype and device of the module
         self.register_buffer("like", torch.zeros((), dtype=dtype), persistent=False)
 
@@ -184,11 +187,22 @@ class TorchNetwork(nn.Module):
         """'' or why no kernel runs this group. Raises ValueError if one was asked for."""
         if self.kernels == "torch":
             return "kernels='torch'"
-        inside = [self.projections[p.name] for p in self.network.projections if p.source in group and p.target in group]
-        reason = fused.refusal(group, self.order, inside)
-        if reason and self.kernels == "fused":
-            raise ValueError(f"no kernel for {', '.join(group)}: {reason}; use kernels='auto'")
+        inside = self._inside(group)
+        reason = fused.refusal(group, self.order, [projection for projection, _, _ in inside])
+        refused = cuda.refusal(group, self.order, inside) if self.on_gpu else reason
+        if refused and self.kernels == "fused":
+            raise ValueError(f"no kernel for {', '.join(group)}: {refused}; use kernels='auto'")
         return reason
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether groups take the paths of a GPU (cuda.py)."""
+        return bool(self.like.is_cuda) and self.kernels != "torch"
+
+    def _inside(self, group: Mapping[str, RunningPopulation]) -> list:
+        """The projections within a group, each with its source and target."""
+        projections = [p for p in self.network.projections if p.source in group and p.target in group]
+        return [(self.projections[p.name], p.source, p.target) for p in projections]
 
     def _flows(self, first: Block, second: Block) -> bool:
         """Whether all that `first` sends to `second` can be sent inside one kernel."""
@@ -215,6 +229,10 @@ class TorchNetwork(nn.Module):
                 links.append(fused.Link(self.projections[p.name], p.target, p.source))
             fused.advance(block.groups, self.order, links, self._is_listed, self.checkpoint_steps)
             return
+        if self.on_gpu:
+            pairs = self._inside(populations)
+            if not cuda.run(populations, self.order, pairs, self.graphs, partial(step_by_step, order=self.order)):
+                return
         for p in inside:
             module = self.projections[p.name]
             populations[p.target].recurrent.append(Recurrent(populations[p.source], p.receptor, module.delays, module.transmit_stacked()))

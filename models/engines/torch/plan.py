@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spiketwin.models.engines.torch import fused
+from spiketwin.models.engines.torch import cuda, fused
 from spiketwin.models.engines.torch.event_convolution import EVENT_DENSITY
 from spiketwin.models.engines.torch.population import Rows, Setting
 from spiketwin.models.network import SpikeSource
@@ -49,7 +49,9 @@ def plan(module) -> Plan:
     for number, block in enumerate(blocks, start=1):
         names = list(block.populations)
         if block.refusal:
-            steps += [Step(name, "step by step in torch", block.refusal) for name in names]
+            inside = module._inside(block.populations)
+            how = cuda.path(block.populations, module.order, inside) if module.on_gpu else ("step by step in torch", block.refusal)
+            steps += [Step(name, *how) for name in names]
         else:
             cells = dict(zip(names, _cells(module, block), strict=True))
             steps += [Step(name, f"fused kernel {number}", _kept(cell, module)) for name, cell in cells.items()]
