@@ -9,7 +9,7 @@ synapses, each after its own delay: the neuron keeps its last spikes with the tr
 up the one that had arrived.
 
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
-i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post]: what arrives. due [slots, …]: which synapses (places
+i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post], both rounded up to powers of two: what arrives. due [slots, …]: which synapses (places
 in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring. traces [traces, N_post].
 """
 
@@ -27,6 +27,7 @@ from spiketwin.models.spec import Statement
 from spiketwin.models.units import identifiers, unit
 
 POWERS = 4096  # steps for which powers of the decay are tabulated
+GONE = 746  # exp(-746) is zero, but to find that out goes through subnormal numbers: a hundred times slower
 
 # of a projection: what all trials share, and what follows one trial through time
 FIXED = (
@@ -45,7 +46,9 @@ class PlasticSynapses:
         n_post, n_pre = projection.shape
         pre, post, _, delay_ms = projection.synapses()
         delay = base.delay_steps(delay_ms, dt_ms)
-        slots = int(delay.max(initial=0)) + 1
+        furthest = int(delay.max(initial=0))
+        # powers of two: a place beyond the last slot is masked instead of compared, as it is for each synapse of a spike
+        slots, row = (1 << int(n - 1).bit_length() for n in (furthest + 1, n_post))
         incoming = np.argsort(post, kind="stable")
         rates = {side: np.array([rule.decay_rates[x] for x in rule.traces[side]]) * (dt_ms * 1e-3) for side in ("pre", "post")}
         self.always = not rests(rule)
@@ -53,7 +56,7 @@ class PlasticSynapses:
             "weight": np.tile(projection.synapse_values(), (trials, 1)).astype(dtype),
             "scale": dtype.type(unit(projection.unit or "1")[0]),
             "start": np.searchsorted(pre, np.arange(n_pre + 1)).astype(np.uint64),
-            "offset": (delay * n_post + post).astype(np.uint32 if slots * n_post < 1 << 32 else np.uint64),
+            "offset": (delay * row + post).astype(np.promote_types(np.min_scalar_type(slots * row - 1), np.uint16)),
             "in_start": np.searchsorted(post[incoming], np.arange(n_post + 1)).astype(np.int64),
             "in_synapse": incoming.astype(np.uint32),
             "in_pre": pre[incoming].astype(np.uint32),
@@ -70,14 +73,14 @@ class PlasticSynapses:
         }
         integer, byte = np.dtype(np.int64), np.dtype(np.uint8)
         self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {
-            "flight": ((slots, n_post), dtype),
+            "flight": ((slots, row), dtype),
             "due": ((slots, len(pre)), np.dtype(np.uint32)),  # rarely full: memory that is not touched is not taken
             "due_n": ((slots,), integer),
             # those on their way to the furthest synapse, the one that has just arrived there, and the one before
             "newest": ((n_pre,), integer),
             "latest": ((n_pre, len(rates["pre"])), dtype),
-            "steps": ((n_pre, slots + 1), integer),
-            "values": ((n_pre, slots + 1, len(rates["pre"])), dtype),
+            "steps": ((n_pre, furthest + 2), integer),
+            "values": ((n_pre, furthest + 2, len(rates["pre"])), dtype),
             "head": ((n_pre,), integer),
             "traces": ((len(rates["post"]), n_post), dtype),
             "hot": ((n_post,), np.dtype(np.uint32)),
@@ -129,7 +132,7 @@ def rule_arguments(function: str, w: int) -> str:
 HISTORY = ("newest", "latest", "steps", "values", "head", "constants", "powers", "rates")
 TAKES = {
     "emit": HISTORY,
-    "send": ("start", "offset", "weight", "scale", "flight", "in_start", "in_pre", "in_delay", "full", "warm_list", "warm_n", "due", "due_n"),
+    "send": ("start", "offset", "weight", "scale", "flight", "in_start", "in_synapse", "in_pre", "full", "warm_list", "warm_n", "due", "due_n"),
     "arrive": (
         "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
     ),
@@ -183,7 +186,10 @@ def _traces(traces: list[tuple[int, str]], last: str, step: str, indent: int) ->
         "        _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
         f"    _age = {step} - _steps[_i, _h]",
         *(f"    {x} = _values[_i, _h, {k}]" for k, x in traces),
-        *(f"{x} *= _powers[{k}, _age] if _age < _powers.shape[1] else exp(-_rates[{k}] * _age)" for k, x in traces),
+        *(
+            f"{x} *= _powers[{k}, _age] if _age < _powers.shape[1] else exp(-_rates[{k}] * _age) if _rates[{k}] * _age < {GONE} else 0.0"
+            for k, x in traces
+        ),
     ]
     return [f"{' ' * indent}{line}" for line in lines]
 

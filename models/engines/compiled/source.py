@@ -36,7 +36,7 @@ from numba import njit
 from numpy import ceil, floor
 
 from spiketwin.models.engines.compiled.kernels import (
-    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
+    borrowed, calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
     receive_gated, record, record_weights, send, warm_up, wide_vectors,
 )
 from spiketwin.models.engines.poisson import draw_step
@@ -254,7 +254,8 @@ def _loads(cell: Cell, scalars: Iterable[str], vectors: Iterable[str], signals: 
 def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], rules: list[str]) -> str:
     cell_of = list(enumerate(cells))
     spiking = [(p, cell) for p, cell in cell_of if cell.spec.threshold]
-    out = ["b, t = cursor[0], cursor[1]"]
+    out = [f"{name} = borrowed({name})" for name in driver_arguments(cells, wires)]
+    out += ["b, t = cursor[0], cursor[1]"]
     out += [f"k{p} = m{p} = fill[{p}]" for p, _ in cell_of]
     out += ["for _ in range(budget):"]
     step = ["if b == last:", "    break"]
