@@ -51,7 +51,7 @@ def start(network=NETWORK, **options):
 def assert_same(a, b):
     mine, other = a._moving(), b._moving()
     for slot, count in enumerate(mine["due_n0"]):  # what lies beyond was dealt with
-        np.testing.assert_array_equal(mine["due0"][slot, :count], other["due0"][slot, :count])
+        np.testing.assert_array_equal(mine["due0"][:count, slot], other["due0"][:count, slot])
     for name in set(mine) - {"due0"}:
         np.testing.assert_array_equal(mine[name], other[name], err_msg=name)
 

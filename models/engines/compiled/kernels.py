@@ -175,7 +175,7 @@ def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_star
                     continue
                 s = np.uint64(in_synapse[q])
             slot = ((shift + offset[s]) & mask) // size
-            due[slot, due_n[slot]] = q
+            due[due_n[slot], slot] = q
             due_n[slot] += 1
 
 
@@ -201,7 +201,7 @@ def warm_up(
         h = head[i]
         while steps[i, h] > since:
             slot = (steps[i, h] + in_delay[q]) % due_n.size
-            due[slot, due_n[slot]] = q
+            due[due_n[slot], slot] = q
             due_n[slot] += 1
             h = h - 1 if h > 0 else steps.shape[1] - 1
 

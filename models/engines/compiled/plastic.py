@@ -9,8 +9,9 @@ synapses, each after its own delay: the neuron keeps its last spikes with the tr
 up the one that had arrived.
 
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
-i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post], both rounded up to powers of two: what arrives. due [slots, …]: which synapses (places
-in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring. traces [traces, N_post].
+i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post], both rounded up to powers of two:
+what arrives. due […, slots]: which synapses (places in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
+neuron, as a ring. traces [traces, N_post].
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class PlasticSynapses:
         furthest = int(delay.max(initial=0))
         # powers of two: a place beyond the last slot is masked instead of compared, as it is for each synapse of a spike
         slots, row = (1 << int(n - 1).bit_length() for n in (furthest + 1, n_post))
-        incoming = np.argsort(post, kind="stable")
+        incoming = np.argsort(post.astype(np.min_scalar_type(n_post)), kind="stable")  # short integers sort in linear time
         rates = {side: np.array([rule.decay_rates[x] for x in rule.traces[side]]) * (dt_ms * 1e-3) for side in ("pre", "post")}
         self.always = not rests(rule)
         self.fixed: dict[str, object] = {
@@ -74,7 +75,7 @@ class PlasticSynapses:
         integer, byte = np.dtype(np.int64), np.dtype(np.uint8)
         self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {
             "flight": ((slots, row), dtype),
-            "due": ((slots, len(pre)), np.dtype(np.uint32)),  # rarely full: memory that is not touched is not taken
+            "due": ((len(pre), slots), np.dtype(np.uint32)),  # rarely full, so by slot last: all but its head is never touched
             "due_n": ((slots,), integer),
             # those on their way to the furthest synapse, the one that has just arrived there, and the one before
             "newest": ((n_pre,), integer),
@@ -232,7 +233,7 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
     lines += [
         "    _weights, _slot = _weight[_b], _now % _due_n.size",
         "    for _k in range(_due_n[_slot]):",
-        "        _q = _due[_slot, _k]",
+        "        _q = _due[_k, _slot]",
         "        _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
         "        _n = _in_post[_q]",
     ]

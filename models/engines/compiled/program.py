@@ -119,10 +119,10 @@ class Program:
         self.run, self.dtype = run, dtype
         populations, projections = run.network.populations, run.network.projections
         order = [p.name for p in populations]
-        synapses = [Synapses(projection, run.dt_ms, dtype) for projection in projections]
+        synapses = [None if projection.rule else Synapses(projection, run.dt_ms, dtype) for projection in projections]
         rings: dict[str, dict[str, int]] = {name: {} for name in order}  # receptor -> slots
         for projection, s in zip(projections, synapses, strict=True):
-            if projection.rule:  # has a ring of its own
+            if s is None:  # a plastic projection has a ring of its own
                 continue
             if s.furthest > 0 or projection.receptor in run.network.population(projection.target).neuron.gated:
                 slots = rings[projection.target]
@@ -166,7 +166,7 @@ class Program:
         }
         return cell
 
-    def _add_projection(self, w: int, projection: Projection, s: Synapses, rings: dict[str, dict[str, int]]) -> Wire:
+    def _add_projection(self, w: int, projection: Projection, s: Synapses | None, rings: dict[str, dict[str, int]]) -> Wire:
         network = self.run.network
         populations, sources = [p.name for p in network.populations], [q.name for q in network.sources]
         if projection.source in populations:
@@ -182,9 +182,10 @@ class Program:
             self.shared[f"ends{index}"] = line(source.rate_hz, source.size, self.run.dt_ms)
             self.shared[f"key{index}"] = stream(self.run.seed, index)
             self.drawn[f"drawn{index}"] = source.size
-        gated = projection.receptor in network.population(projection.target).neuron.gated
         if projection.rule:
             return self._add_plastic(w, projection, projection.rule, origin)
+        assert s
+        gated = projection.receptor in network.population(projection.target).neuron.gated
         ring = list(rings[projection.target]).index(projection.receptor) if gated or s.furthest else -1
         self.shared |= {f"{name}{w}": getattr(s, name) for name in ("start", "post", "weight", "delay")}
         target = populations.index(projection.target)

@@ -162,7 +162,7 @@ class Session:
                 raise ValueError(f"{path} holds a session of another network, scheme or dt; start the network it was saved from")
             for name, array in self._moving().items():
                 if name.startswith("due") and not name.startswith("due_n"):
-                    array = array[:, : saved[name].shape[1]]
+                    array = array[: saved[name].shape[0]]
                 if saved[name].shape != array.shape:
                     raise ValueError(
                         f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size"
@@ -193,7 +193,7 @@ class Session:
         numbers = {"step": self._step, "runs": self._runs, "seed": self.seed, "dt_ms": self.dt_ms, "structure": self._structure}
         arrays = self._moving()
         for w in self._program.plastic:  # most of it was never written
-            arrays[f"due{w}"] = arrays[f"due{w}"][:, : arrays[f"due_n{w}"].max(initial=0)]
+            arrays[f"due{w}"] = arrays[f"due{w}"][: arrays[f"due_n{w}"].max(initial=0)]
         return {**arrays, **numbers}
 
     def _events(self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
