@@ -58,7 +58,7 @@ $(TRITON_READY): pyproject.toml setup.py constraints.txt
 	@touch $@
 
 check-triton: $(TRITON_READY)
-	$(TRITON)/python -m pytest -q tests/engines/test_triton.py
+	$(TRITON)/python -m pytest -q tests/engines/torch/test_triton.py
 
 # pyright looks for spiketwin.models as a path; the links give it one.
 lint: $(READY)

@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 
 from spiketwin.experiments.protocol import measured, write_json
+from spiketwin.experiments.roofline import Kernel, against_roofline, least_s, machine_rates
 
 WARM_UP = 3
 TURN_S = 0.4
@@ -84,21 +85,6 @@ class System:
     library: str = ""
     group: str = ""
     is_timed: bool = True
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A part of our work with what it costs at least: bytes that must move to or from memory, floating point operations.
-
-    Neither counts what a cache can hold. run: does it once.  ms: its time, where it can only be measured as a part of something
-    else.  Without both the time is that of the row called `name`.
-    """
-
-    name: str
-    bytes: float
-    flops: float = 0.0
-    run: Callable[[], Any] | None = None
-    ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -300,44 +286,6 @@ def ratios(rows: Sequence[Mapping], systems: Sequence[System]) -> dict[str, Any]
 
 
 # -- the roofline ---------------------------------------------------------------------------------------------------
-
-
-def machine_rates(threads: int, megabytes: int = 256, size: int = 1536) -> dict[str, float]:
-    """Measured bytes per second of a copy (read plus written) and float32 operations per second of a matrix product."""
-    import torch
-
-    torch.set_num_threads(threads)
-    source = torch.ones(megabytes << 18)
-    target, a = torch.empty_like(source), torch.rand(size, size)
-    copy = least_s(lambda: target.copy_(source), 7)
-    product = least_s(lambda: a @ a, 5)
-    return {"copy_gb_per_s": 2 * source.nbytes / copy / 1e9, "gemm_gflop_per_s": 2 * size**3 / product / 1e9}
-
-
-def least_s(run: Callable[[], Any], times: int) -> float:
-    """Seconds of the fastest of `times` runs, after one that is not counted."""
-    run()
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
-def against_roofline(kernel: Kernel, ms: float, rates: Mapping[str, float]) -> dict[str, Any]:
-    """bound_ms: no kernel can be faster, be it for the bytes or for the operations; times_bound: how far from it this one is."""
-    memory, compute = kernel.bytes / rates["copy_gb_per_s"] / 1e6, kernel.flops / rates["gemm_gflop_per_s"] / 1e6
-    bound = max(memory, compute)
-    return {
-        "kernel": kernel.name,
-        "bytes": kernel.bytes,
-        "flops": kernel.flops,
-        "bound_ms": bound,
-        "limited_by": "memory" if memory >= compute else "arithmetic",
-        "ms": ms,
-        "times_bound": ms / bound if bound else None,
-    }
 
 
 def roofline(script: str, threads: int, rows: Sequence[Mapping], options: Sequence[str]) -> dict[str, Any]:

@@ -372,7 +372,7 @@ def _source_row(w: int, group: Structure) -> tuple[list[str], str]:
     lines = [f"_u = _t - _delays{w}[_d]{' - 1' if group.lag(wire) else ''}", "if _u < 0:", "    continue"]
     if wire.source < 0:
         return lines, f"_events{w}, _first{w}[_r], _first{w}[_r] + _many{w}[_r]"
-    return lines, f"_ids{wire.source}[_r], 0, _counts{wire.source}[_r]"
+    return lines, f"_ids{wire.source}, _r*_n{wire.source}, _r*_n{wire.source} + _counts{wire.source}[_r]"
 
 
 def _gathering(w: int, group: Structure) -> list[str]:
@@ -380,12 +380,10 @@ def _gathering(w: int, group: Structure) -> list[str]:
     wire = group.wires[w]
     lines, events = _source_row(w, group)
     n, to = f"_n{wire.target}", f"_acc_{wire.receptor}{wire.target}"
-    into = f"{to}[_j*{n}:(_j + 1)*{n}]"
-    call = (
-        f"gather({events}, _weight{w}[_d], {into})"
-        if wire.kind == "dense"
-        else f"gather_sparse({events}, _start{w}[_d], _post{w}, _weight{w}, {into})"
-    )
+    if wire.kind == "dense":
+        lines, call = [*lines, f"_w = _weight{w}[_d]"], f"gather({events}, _w, {to}, _j*{n})"
+    else:
+        lines, call = [*lines, f"_w = _start{w}[_d]"], f"gather_sparse({events}, _w, _post{w}, _weight{w}, {to}, _j*{n})"
     one_by_one = ["for _j in range(_rows):", *_indented(["_r = _u*_trials + _b + _j", call])]
     if wire.kind == "dense" and wire.source >= 0:
         p, row = wire.source, "_u*_trials + _b"
@@ -401,14 +399,12 @@ def _scattering(w: int, group: Structure) -> list[str]:
     wire = group.wires[w]
     lines, events = _source_row(w, group)
     n, gradient = f"_n{wire.target}", f"_garr_{wire.receptor}{wire.target}"
-    row = f"{gradient}[_j*{n}:(_j + 1)*{n}]"
     inner = []
     if wire.wrt_weight:
-        call = (
-            f"scatter({events}, {row}, _gweight_{w}[_d])"
-            if wire.kind == "dense"
-            else f"scatter_sparse({events}, _start{w}[_d], _post{w}, {row}, _gweight_{w})"
-        )
+        if wire.kind == "dense":
+            inner, call = [f"_w = _gweight_{w}[_d]"], f"scatter({events}, {gradient}, _j*{n}, _w)"
+        else:
+            inner, call = [f"_w = _start{w}[_d]"], f"scatter_sparse({events}, _w, _post{w}, {gradient}, _j*{n}, _gweight_{w})"
         inner += ["for _j in range(_rows):", *_indented(["_r = _u*_trials + _b + _j", call])]
     if wire.wrt_source:
         inner += [

@@ -298,7 +298,7 @@ class _Run:
             if cell.spiking:
                 made[f"_spikes{p}"] = self._empty(T * B * n)
             if cell.lists:
-                made |= {f"_ids{p}": self._empty(T * B, n, dtype=np.uint32), f"_counts{p}": self._empty(T * B, dtype=np.int32)}
+                made |= {f"_ids{p}": self._empty(T * B * n, dtype=np.uint32), f"_counts{p}": self._empty(T * B, dtype=np.int32)}
         arrays.update(made)
         self.starts: list[dict[str, np.ndarray]] = []
         for t0 in range(0, T, self.segment if keep else T):
@@ -340,7 +340,7 @@ class _Run:
     def fired(self, p: int) -> Rows:
         """Who spiked, as events."""
         n = self.sizes[p]
-        return Rows(self.arrays[f"_ids{p}"].reshape(-1), np.arange(self.T * self.B, dtype=np.int64) * n, self.arrays[f"_counts{p}"])
+        return Rows(self.arrays[f"_ids{p}"], np.arange(self.T * self.B, dtype=np.int64) * n, self.arrays[f"_counts{p}"])
 
     # -- the way back --------------------------------------------------------------------------------
 

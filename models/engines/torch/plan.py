@@ -15,11 +15,13 @@ from spiketwin.models.network import SpikeSource
 
 @dataclass(frozen=True)
 class Step:
-    """name: of a population or projection.  path: how it runs.  why: the reason, or what it keeps for the backward pass."""
+    """name: of a population or projection.  path: how it runs.  why: the reason, or what it keeps for the backward pass.
+    kept_bytes: what a kernel keeps of a neuron and step."""
 
     name: str
     path: str
     why: str
+    kept_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def plan(module) -> Plan:
             steps += [Step(name, *how) for name in names]
         else:
             cells = dict(zip(names, _cells(module, block), strict=True))
-            steps += [Step(name, f"fused kernel {number}", _kept(cell, module)) for name, cell in cells.items()]
+            steps += [Step(name, f"fused kernel {number}", *_kept(cell, module)) for name, cell in cells.items()]
     where = {name: k for k, block in enumerate(blocks) for name in block.populations}
     sources = {s.name: s for s in network.sources}
     for p in network.projections:
@@ -92,13 +94,13 @@ def _cells(module, block):
     return fused.structure(block.groups, module.order, links, module._is_listed).cells
 
 
-def _kept(cell, module) -> str:
+def _kept(cell, module) -> tuple[str, int]:
     names = [name.removeprefix("_") for name in cell.kept]
     size = torch.finfo(module.like.dtype).bits // 8 * len(names)
     if cell.spiking or cell.held:
         names, size = [*names, "flags"], size + 1
     again = f"; {len(cell.again)} quantities computed again" if cell.again else ""
-    return f"keeps {', '.join(names) or 'nothing'} of each step, {size} bytes a neuron{again}"
+    return f"keeps {', '.join(names) or 'nothing'} of each step, {size} bytes a neuron{again}", size
 
 
 def _draws(spec) -> list[str]:

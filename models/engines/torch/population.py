@@ -34,6 +34,7 @@ class PopulationModule(nn.Module):
         super().__init__()
         spec = population.neuron
         self.population, self.trainable = population, tuple(trainable)
+        self._kept: tuple[tuple, list, Start] | None = None
         for name in trainable:
             if name not in spec.parameters:
                 raise SpecError(unknown(name, "parameter", spec.name, spec.parameters))
@@ -58,6 +59,22 @@ class PopulationModule(nn.Module):
         spec = self.population.neuron
         names = [*spec.parameters, *spec.drives, *self.population.initial]
         return {n: getattr(self, n) * unit(spec.parameters[n].unit)[0] if n in self.trainable else getattr(self, n) for n in names}
+
+    def start(self, setting: Setting) -> Start:
+        """The population before its first step. Kept for the next run, unless a parameter is trained or has changed."""
+        tensors = [*self.buffers(), *self.parameters()]
+        now = [(t, t._version) for t in tensors]
+        key = (setting.scheme, setting.dt_s, setting.trials)
+        if self._kept is not None:
+            kept_key, seen, start = self._kept
+            if kept_key == key and len(seen) == len(now) and all(a is b and m == n for (a, m), (b, n) in zip(seen, now)):
+                return start
+        start = _start(self, setting)
+        self._kept = None if self.trainable else (key, now, start)
+        return start
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_kept": None}
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -109,6 +126,65 @@ def _ruler(spec: NeuronSpec) -> str:
     """The spike_scale where it measures what the threshold does, else ''."""
     known = {n: spec.dimension(n) for n in [*spec.parameters, *(e.name for e in spec.lines)]}
     return spec.spike_scale if spec.spike_scale and dimension_of(spec.spike_scale, known) == _margin_dimension(spec) else ""
+
+
+def _evaluate(expression: str, spec: NeuronSpec, values: Mapping):
+    return eval(_compiled(expression, spec), _globals(), values)  # validated by NeuronSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A population before its first step: states, parameters and constants by name; the derived step and what it takes.
+
+    active: neurons that integrate and may spike; None where a period of at most one step never holds any.
+    hold: steps from a spike's label to the first active step.  per_spike_scale: turns a margin into a surrogate's argument.
+    """
+
+    values: Mapping[str, Tensor | float]
+    advance: Callable[..., tuple[Tensor, ...]]
+    arguments: tuple[str, ...]
+    per_spike_scale: Tensor | float
+    active: Tensor | None = None
+    hold: Tensor | int = 0
+    last_spike: Tensor | None = None
+
+
+def _start(module: PopulationModule, setting: Setting) -> Start:
+    spec, shape = module.population.neuron, (setting.trials, module.population.size)
+    values = module.values()
+    states = dict(values)
+    for name in [*spec.initial, *spec.states]:
+        if name not in states:
+            like = next(iter(values.values()))
+            states[name] = torch.as_tensor(_evaluate(spec.initial.get(name, "0"), spec, states), dtype=like.dtype, device=like.device)
+    states |= {name: states[name].expand(shape) for name in spec.states}
+    held = _refractoriness(spec, values, setting.dt_s, shape, states[spec.states[0]].device)
+    step = derive(spec if "active" in held or not spec.refractory else without_gate(spec), setting.scheme)
+    states |= step.constant_values(values, setting.dt_s, backend="torch") | {"dt": setting.dt_s}
+    scale = 1 / _spike_scale(spec, states) if spec.threshold else 1.0
+    return Start(states, _advance(step), step.arguments, scale, **held)
+
+
+def _refractoriness(spec: NeuronSpec, values: Mapping[str, Tensor], dt_s: float, shape: tuple[int, int], device) -> dict:
+    """The fields of Start that a refractory period needs."""
+    if spec.refractory_kind == "none":
+        return {}
+    everyone = torch.ones(shape, dtype=torch.bool, device=device)
+    if spec.refractory_kind == "condition":
+        return {"active": everyone}
+    # Brian2 counts the spike's own step: active again tau_ref/dt steps after the spike's label
+    hold = torch.as_tensor(timestep(values[spec.refractory].detach().double().cpu().numpy(), dt_s))
+    if not bool((hold > 1).any()):
+        return {}
+    never = torch.full(shape, -(2**30), dtype=torch.int32, device=device)
+    return {"active": everyone, "hold": hold.to(device) if hold.ndim else int(hold), "last_spike": never}
+
+
+def _spike_scale(spec: NeuronSpec, values: Mapping) -> Tensor | float:
+    """The ruler of the surrogate, evaluated once; without a spike_scale 1 mV for a voltage, else 1 SI unit."""
+    if ruler := _ruler(spec):
+        return torch.as_tensor(_evaluate(ruler, spec, values)).detach()
+    return MILLIVOLT if _margin_dimension(spec) == BASE["volt"] else 1.0
 
 
 @dataclass(eq=False)
@@ -178,53 +254,17 @@ class RunningPopulation:
         self.incoming: dict[str, Tensor] = {}
         self.signals = {**drives, **noise}
 
-        values = module.values()
-        self.globals = {"__builtins__": {}, **_namespace()}
-        self.values = self._initial(values, (setting.trials, module.population.size))
-        self._start_refractoriness(values, module.population.size)
-        step = derive(
-            self.spec if self.active is not None else without_gate(self.spec) if self.spec.refractory else self.spec, setting.scheme
-        )
-        self.values |= step.constant_values(values, setting.dt_s, backend="torch") | {"dt": setting.dt_s}
-        self.advance, self.arguments = _advance(step), step.arguments
+        start = module.start(setting)
+        self.advance, self.arguments, self.per_spike_scale = start.advance, start.arguments, start.per_spike_scale
+        self.values, self.active, self.hold, self.last_spike = dict(start.values), start.active, start.hold, start.last_spike
+        if self.spec.threshold:
+            self.margin, self.is_strict = _margin(self.spec)
         # spiked keeps its value until the next threshold; just_spiked until the refractory count of the next step
         self.spiked: Tensor | None = None
         self.just_spiked: Tensor | None = None
-        if self.spec.threshold:
-            self.margin, self.is_strict = _margin(self.spec)
-            self.per_spike_scale = 1 / self._spike_scale()
 
-    def _initial(self, values: dict[str, Tensor], shape: tuple[int, int]) -> dict:
-        like = next(iter(values.values()))
-        values = dict(values)
-        for name in [*self.spec.initial, *self.spec.states]:
-            if name not in values:
-                values[name] = torch.as_tensor(
-                    self._evaluate(self.spec.initial.get(name, "0"), values), dtype=like.dtype, device=like.device
-                )
-        return values | {name: values[name].expand(shape) for name in self.spec.states}
-
-    def _evaluate(self, expression: str, values: Mapping | None = None):
-        return eval(_compiled(expression, self.spec), self.globals, self.values if values is None else values)  # validated by NeuronSpec
-
-    def _spike_scale(self) -> Tensor | float:
-        """The ruler of the surrogate, evaluated once; without a spike_scale 1 mV for a voltage, else 1 SI unit."""
-        if ruler := _ruler(self.spec):
-            return torch.as_tensor(self._evaluate(ruler)).detach()
-        return MILLIVOLT if _margin_dimension(self.spec) == BASE["volt"] else 1.0
-
-    def _start_refractoriness(self, values: Mapping[str, Tensor], size: int) -> None:
-        """active: neurons that integrate and may spike; None where a period of at most one step never holds any."""
-        kind, shape = self.spec.refractory_kind, (self.setting.trials, size)
-        device = next(iter(self.values.values())).device
-        is_held = kind == "condition"
-        if kind == "time":
-            # Brian2 counts the spike's own step: active again tau_ref/dt steps after the spike's label
-            hold = torch.as_tensor(timestep(values[self.spec.refractory].detach().double().cpu().numpy(), self.setting.dt_s))
-            is_held = bool((hold > 1).any())
-            self.hold = hold.to(device) if hold.ndim else int(hold)
-            self.last_spike = torch.full(shape, -(2**30), dtype=torch.int32, device=device)
-        self.active = torch.ones(shape, dtype=torch.bool, device=device) if is_held else None
+    def _evaluate(self, expression: str):
+        return _evaluate(expression, self.spec, self.values)
 
     def add_increments(self, receptor: str, increments: Tensor) -> None:
         """Increments of a receptor [T, B, N] (or [1, B, N], the same at every step) that are known beforehand."""
@@ -336,5 +376,5 @@ class RunningPopulation:
 
 
 @lru_cache(maxsize=1)
-def _namespace() -> dict:
-    return {**{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}
+def _globals() -> dict:
+    return {"__builtins__": {}, **{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}

@@ -34,10 +34,14 @@ def interpreted(structure, direction):
     dtype, body = source(structure).split("\nreal = np.")[1].split("\n", 1)
     namespace = {"np": np, "real": getattr(np, dtype), "njit": lambda **options: plain, "inlined": plain}
     namespace |= {name: plain(f) for name, f in [*vars(kernels).items(), *FUNCTIONS.items()] if name not in namespace}
-    # these two are machine code and have no Python form
-    namespace |= {"product": matrix_product, "wide_vectors": lambda: None}
+    # these are machine code and have no Python form
+    namespace |= {"product": matrix_product, "scatter": add_rows, "wide_vectors": lambda: None}
     exec(body, namespace)
     return namespace[direction], forward_arguments(structure) if direction == "forward" else backward_arguments(structure)
+
+
+def add_rows(ids, first, last, gradient, start, weight_gradient):
+    np.add.at(weight_gradient, ids[first:last], gradient[start : start + weight_gradient.shape[1]])
 
 
 def matrix_product(a, weight, rows, out, fresh):

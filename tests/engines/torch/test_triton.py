@@ -86,7 +86,7 @@ def test_the_source_parses_and_mentions_only_what_it_defines(name, scheme):
 
 
 def test_the_source_of_cuba_lif():
-    """Renew with: python tests/engines/test_triton.py"""
+    """Renew with: python tests/engines/torch/test_triton.py"""
     text = source(cell("cuba_lif", "exact", wrt=("_arrive_i_syn", "decay_mem")), "float64")
     assert text.split("\n", 1)[1] == GOLDEN.read_text()
 
