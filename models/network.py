@@ -224,18 +224,32 @@ class Projection:
         else:
             delay = np.asarray(self.delay_ms, dtype=float)
             delay = np.full(len(pre), float(delay)) if delay.ndim == 0 else delay[post, pre]
-        return pre.astype(np.int64), post.astype(np.int64), np.asarray(weight, dtype=float) * scale, np.asarray(delay, dtype=float)
+        return (
+            pre.astype(np.int64, copy=False),
+            post.astype(np.int64, copy=False),
+            np.asarray(weight, dtype=float) * scale,
+            np.asarray(delay, dtype=float),
+        )
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether every pair has a synapse, so that their order is that of the transposed matrix."""
+        return not self.is_sparse and not isinstance(self.weights, Convolution)
 
     def synapse_values(self) -> np.ndarray:
         """The weights [S] in the projection's own unit, in the order of synapses()."""
+        if self._is_full:
+            return np.asarray(self.weights, dtype=float).T.flatten()  # a copy in any case
         return replace(self, unit="").synapses()[2]
 
     def matrix(self, values):
         """Weights [N_post, N_pre], dense or sparse as declared, from one value per synapse in the order of synapses()."""
         import scipy.sparse
 
-        pre, post, *_ = self.synapses()
         values = np.asarray(values)
+        if self._is_full and values.shape == (np.prod(self.shape),):
+            return values.reshape(self.shape[::-1]).T.copy(order="C")
+        pre, post, *_ = self.synapses()
         if values.shape != pre.shape:
             raise ValueError(f"'{self.name}' has {len(pre)} synapses, got values of shape {values.shape}")
         if self.is_sparse:
