@@ -38,7 +38,6 @@ def neuron_simulator(size: int) -> System:
 
         h.load_file("stdrun.hoc")
         made = []
-        times, which = h.Vector(), h.Vector()
         for k, density in enumerate(currents(size)):
             soma = h.Section(name=f"soma{k}")
             soma.L = soma.diam = 10  # um
@@ -48,8 +47,9 @@ def neuron_simulator(size: int) -> System:
             clamp.delay, clamp.dur, clamp.amp = 0, 1e9, density * soma(0.5).area() * 1e-5
             crossing = h.NetCon(soma(0.5)._ref_v, None, sec=soma)
             crossing.threshold = -40
-            crossing.record(times, which, k)
-            made.append((soma, clamp, crossing))
+            times = h.Vector()  # one for each cell: threads must not write to the same
+            crossing.record(times)
+            made.append((soma, clamp, crossing, times))
         parallel = h.ParallelContext()
         parallel.nthread(threads)
         parallel.set_maxstep(10)
@@ -59,7 +59,7 @@ def neuron_simulator(size: int) -> System:
             h.finitialize(-65)
             parallel.psolve(SETTINGS["duration_ms"])
             # naming `made` keeps the cells: NEURON deletes sections that Python has forgotten
-            return Outcome({"spikes": int(times.size()), "cells": len(made)})
+            return Outcome({"spikes": sum(int(cell[-1].size()) for cell in made), "cells": len(made)})
 
         return run
 

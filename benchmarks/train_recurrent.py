@@ -36,18 +36,18 @@ def events(samples: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
     found = []
     for label in labels:
         shift = rng.integers(-15, 16)
-        found.append(np.flatnonzero(rng.random((STEPS, CHANNELS)) < np.roll(probability[label], shift, axis=1)))
+        found.append(np.flatnonzero(rng.random((STEPS, CHANNELS)) < np.roll(probability[label], shift, axis=1)).astype(np.int32))
     return found, labels
 
 
 def assemble(trials: list[np.ndarray]) -> Spikes:
     """The events of some samples as a batch, ordered by step: a stable sort of what is already ordered within each trial."""
     key = np.concatenate(trials)
-    batch = np.repeat(np.arange(len(trials)), [len(trial) for trial in trials])
-    step = key // CHANNELS
-    # 16-bit keys are sorted in linear time
-    order = np.argsort(step.astype(np.uint16), kind="stable")
-    return Spikes(step[order], batch[order], (key % CHANNELS)[order], (STEPS, len(trials), CHANNELS), DT_MS)
+    batch = np.repeat(np.arange(len(trials), dtype=np.int32), [len(trial) for trial in trials])
+    step, channel = np.divmod(key, np.int32(CHANNELS))
+    # short keys are sorted in linear time
+    order = np.argsort(step.astype(np.uint8), kind="stable")
+    return Spikes(step[order], batch[order], channel[order], (STEPS, len(trials), CHANNELS), DT_MS)
 
 
 def task(quick: bool) -> Task:

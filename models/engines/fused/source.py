@@ -78,7 +78,7 @@ def forward_arguments(group: Structure) -> list[str]:
     """Names of forward()'s arguments, in order."""
     names = [*COMMON, "_stride"]
     for p, cell in enumerate(group.cells):
-        names += [f"_n{p}", *(f"{a}{p}" for a in _forward_arrays(cell) if a not in _local(cell))]
+        names += [f"_n{p}", *(f"{a}{p}" for a in _forward_arrays(cell, group.is_split(p)) if a not in _local(cell))]
         names += [f"_ids{p}", f"_counts{p}"] if cell.lists else []
     return names + _wire_arguments(group)
 
@@ -116,12 +116,12 @@ def _local(cell: Cell) -> set[str]:
     return {"_fired", *(f"_acc_{r}" for r in cell.wired), *(f"_garr_{r}" for r in cell.wired)}
 
 
-def _forward_arrays(cell: Cell) -> list[str]:
+def _forward_arrays(cell: Cell, split: bool) -> list[str]:
     spec, names = cell.spec, [f"_x_{s}" for s in cell.spec.states]
     names += ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
     names += (["_until", "_hold"] if cell.timed else ["_active"]) if cell.held else []
     names += [f"_in_{s}" for s in cell.signals] + [f"_dense_{r}" for r in cell.dense] + [f"_acc_{r}" for r in cell.wired]
-    names += ["_spikes", "_flags", "_fired"] if cell.spiking else ["_flags"] if cell.held else []
+    names += ["_spikes", "_fired"] * cell.spiking + ["_flags"] * cell.flagged(split)
     return names + [f"_keep_{n}" for n in cell.kept] + [f"_rec_{s}" for s in cell.record if s in spec.states]
 
 
@@ -129,7 +129,9 @@ def _backward_arrays(cell: Cell, group: Structure, p: int) -> list[str]:
     names = [f"_g_{s}" for s in cell.spec.states]
     names += ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
     names += [f"_in_{s}" for s in cell.signals]
-    names += ["_gspikes"] * (cell.spiking and cell.heard) + ["_flags"] * (cell.spiking or cell.held) + ["_slopes"] * (cell.slope == "given")
+    names += (
+        ["_gspikes"] * (cell.spiking and cell.heard) + ["_flags"] * cell.flagged(group.is_split(p)) + ["_slopes"] * (cell.slope == "given")
+    )
     names += [f"_keep_{n}" for n in cell.kept] + [f"_grec_{s}" for s in cell.record]
     names += [f"_garr_{r}" for r in cell.wired] + [f"_gdense_{r}" for r in cell.dense if str(arrival(r)) in cell.wrt]
     names += [f"_gin_{s}" for s in cell.signals if s in cell.wrt] + ["_gconst"] * bool(_wrt_constants(cell))
@@ -188,7 +190,7 @@ def _forward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: St
     lines += [f"_keep_{s}[_k + _i] = {s}" for s in cell.kept if s in cell.spec.states] if is_first else []
     lines += constants + _input_lines(cell, cell.signals)
     lines += _arrival_lines(cell) if "receive" in events else []
-    if not is_first and (cell.spiking or cell.held):
+    if not is_first and cell.flagged(group.is_split(p)):
         lines += _flag_lines(cell, {"active", "_spiked", "_listens"} if cell.held else {"_spiked", "_listens"})
     releases = cell.held and "count_down" in events
     for event, operations in cell.program.events:
@@ -215,11 +217,11 @@ def _forward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: St
         lines += ["_until[_s + _i] = _now + _hold[_i] if _spiked else _until[_s + _i]"]
     elif cell.held and not cell.timed and (fires or releases):
         lines += [f"_active[_s + _i] = np.uint8(1) if active{' & (not _spiked)' if fires else ''} else np.uint8(0)"]
-    if fires or releases:
+    if (fires or releases) and cell.flagged(group.is_split(p)):
         parts = [("active", 1)] * cell.held + [("_spiked", 2), ("_listens", 4)] * fires
         lines += ["_flags[_k + _i] = " + " | ".join(f"(np.uint8({bit}) if {name} else np.uint8(0))" for name, bit in parts)]
     lines += [f"_x_{s}[_s + _i] = {name}" for s, name in states.items() if str(name) != s]
-    arguments = ", ".join(["_now", "_o", "_k", "_s", "_size", *_forward_arrays(cell)])
+    arguments = ", ".join(["_now", "_o", "_k", "_s", "_size", *_forward_arrays(cell, group.is_split(p))])
     return _function(f"_forward_{p}_{k}({arguments})", [*before, *UNSIGNED, "for _i in range(np.uint64(_size)):", *_indented(lines)])
 
 
@@ -238,7 +240,12 @@ def _backward_pass(cell: Cell, p: int, k: int, events: tuple[str, ...], group: S
         parts = ["_gspikes[_o + _i]"] * cell.heard + ["_gs[_i]"] * group.sends(p)
         lines += [f"{bar('_spike')} = {' + '.join(parts) or 'real(0.0)'}"]
     lines += constants + [f"{n} = _keep_{n}[_k + _i]" for n in cell.kept]
-    lines += _input_lines(cell, (s for s in cell.signals if s in names)) + _flag_lines(cell, names)
+    lines += _input_lines(cell, (s for s in cell.signals if s in names))
+    if cell.flagged(group.is_split(p)):
+        lines += _flag_lines(cell, names)
+    elif "_spiked" in names:
+        strict = next(op.strict for _, operations in cell.program.events for op in operations if isinstance(op, Crossing))
+        lines += [f"_spiked = _margin {'>' if strict else '>='} real(0.0)", "_listens = not _spiked"]
     lines += [_assign(let.name, let.value) for let in again]
     if SLOPE in reverse.needs:
         lines += _slope_lines(cell)
@@ -310,7 +317,7 @@ def _forward_stage(stage: int, group: Structure) -> list[str]:
         for p, cell in members:
             passes = cell.passes(group.is_split(p))
             if k < len(passes):
-                lines.append(_call("forward", p, k, _forward_arrays(cell)))
+                lines.append(_call("forward", p, k, _forward_arrays(cell, group.is_split(p))))
                 lines += [_listing(p)] * (cell.lists and "threshold" in passes[k])
     return lines
 

@@ -66,6 +66,10 @@ class Cell:
     def scalars(self) -> tuple[str, ...]:
         return tuple(c for c in self.constants if c not in self.vectors)
 
+    def flagged(self, split: bool) -> bool:
+        """Whether flags of each step must be kept; else a spike shows in the margin that is kept."""
+        return self.held or (self.spiking and (split or "_margin" not in self.kept))
+
     def passes(self, split: bool) -> tuple[tuple[str, ...], ...]:
         """The events in one pass over the neurons, or in two, before and from the arrival of spikes on."""
         return self.program.around("receive") if split else (self.order,)

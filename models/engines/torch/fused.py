@@ -311,7 +311,8 @@ class _Run:
 
     def _kept(self, p: int, rows: int) -> dict[str, np.ndarray]:
         cell, size = self.structure.cells[p], rows * self.B * self.sizes[p]
-        return {f"_keep_{n}{p}": self._empty(size) for n in cell.kept} | {f"_flags{p}": self._empty(size, dtype=np.uint8)}
+        flags = {f"_flags{p}": self._empty(size, dtype=np.uint8)} if cell.flagged(self.structure.is_split(p)) else {}
+        return {f"_keep_{n}{p}": self._empty(size) for n in cell.kept} | flags
 
     def _carried(self) -> list[str]:
         """Arrays that hold what passes from one step to the next."""

@@ -99,6 +99,10 @@ class TorchNetwork(nn.Module):
         self.density: dict[str, float] = {}  # spikes per neuron and step in the last run
         trainable = dict(trainable_parameters or {})
         names = [p.name for p in network.populations]
+        if strange := [n for n in (*names, *(p.name for p in network.projections)) if "." in n or hasattr(nn.ModuleDict, n)]:
+            raise ValueError(
+                f"torch modules cannot be called '{strange[0]}'; rename the population or projection, e.g. '{strange[0].replace('.', '_')}_1'"
+            )
         if strange := [name for name in trainable if name not in names]:
             raise ValueError(unknown(strange[0], "population", "trainable_parameters", names))
         self.network, self.dt_ms, self.scheme = network, dt_ms, scheme

@@ -55,8 +55,8 @@ def plan(module) -> Plan:
             how = cuda.path(block.populations, module.order, inside) if module.on_gpu else ("step by step in torch", block.refusal)
             steps += [Step(name, *how) for name in names]
         else:
-            cells = dict(zip(names, _cells(module, block), strict=True))
-            steps += [Step(name, f"fused kernel {number}", *_kept(cell, module)) for name, cell in cells.items()]
+            group = _structure(module, block)
+            steps += [Step(name, f"fused kernel {number}", *_kept(group, p, module)) for p, name in enumerate(names)]
     where = {name: k for k, block in enumerate(blocks) for name in block.populations}
     sources = {s.name: s for s in network.sources}
     for p in network.projections:
@@ -81,8 +81,8 @@ def _projection(module, p, block, is_inside: bool, sources) -> tuple[str, str]:
     )
 
 
-def _cells(module, block):
-    """The structure of a block's kernel, for one silent step."""
+def _structure(module, block):
+    """That of a block's kernel, for one silent step."""
     nothing = Rows(np.zeros(0, np.uint32), np.zeros(1, np.int64), np.zeros(1, np.int32))
     links = []
     for p in module.network.projections:
@@ -91,13 +91,14 @@ def _cells(module, block):
                 block.populations[p.target].add_increments(p.receptor, torch.zeros(1, 1, p.shape[0]).to(module.like))
             else:
                 links.append(fused.Link(module.projections[p.name], p.target, p.source if p.source in block.populations else nothing))
-    return fused.structure(block.groups, module.order, links, module._is_listed).cells
+    return fused.structure(block.groups, module.order, links, module._is_listed)
 
 
-def _kept(cell, module) -> tuple[str, int]:
+def _kept(group, p: int, module) -> tuple[str, int]:
+    cell = group.cells[p]
     names = [name.removeprefix("_") for name in cell.kept]
     size = torch.finfo(module.like.dtype).bits // 8 * len(names)
-    if cell.spiking or cell.held:
+    if cell.flagged(group.is_split(p)):
         names, size = [*names, "flags"], size + 1
     again = f"; {len(cell.again)} quantities computed again" if cell.again else ""
     return f"keeps {', '.join(names) or 'nothing'} of each step, {size} bytes a neuron{again}", size

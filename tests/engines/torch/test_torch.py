@@ -596,3 +596,9 @@ def test_a_weight_that_became_nan_is_named():
 def test_bad_settings_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
         TorchNetwork(chain(), **arguments)({"in": some_spikes(5, 1, 6)})
+
+
+@pytest.mark.parametrize("name", ["pop", "keys", "a.b"])
+def test_names_that_torch_keeps_for_itself(name):
+    with pytest.raises(ValueError, match=f"torch modules cannot be called '{name}'; rename"):
+        TorchNetwork(Network([Population(name, neuron("cuba_lif"), 1)]), dt_ms=1)
