@@ -140,27 +140,27 @@ def over(name: str, label: str, values: Sequence[float], setting: str, **fixed) 
 
 
 def steps(quick: bool) -> Curve:
-    return over("steps", "time steps", (50, 100) if quick else (50, 100, 200, 400, 800, 1600), "steps")
+    return over("steps", "time steps", (50, 100) if quick else (50, 200, 800), "steps")
 
 
 def batch(quick: bool) -> Curve:
-    return over("batch", "trials in a batch", (16, 32) if quick else (16, 32, 64, 128, 256, 512), "batch")
+    return over("batch", "trials in a batch", (16, 32) if quick else (32, 128, 512), "batch")
 
 
 def neurons(quick: bool) -> Curve:
-    return over("neurons", "hidden neurons", (50, 100) if quick else (50, 100, 200, 400, 800, 1600), "hidden")
+    return over("neurons", "hidden neurons", (50, 100) if quick else (100, 400, 1600), "hidden")
 
 
 def density(quick: bool) -> Curve:
     """Events against a dense tensor of the same input."""
-    values = (0.005, 0.05) if quick else (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+    values = (0.005, 0.05) if quick else (0.005, 0.05, 0.2, 0.4)
     series = {"events": lambda v: training_step(density=v), "tensor": lambda v: training_step(density=v, dense=True)}
     return Curve("density", "input spikes per neuron and step", values, series)
 
 
 def synapses(quick: bool) -> Curve:
     """As many inputs as hidden neurons, all connected."""
-    values = (1e5, 4e5) if quick else (1e5, 1e6, 1e7, 2.5e7)
+    values = (1e5, 4e5) if quick else (1e5, 1e6, 1e7)
 
     def point(count: float) -> Prepare:
         side = round(count**0.5)
@@ -187,7 +187,7 @@ def simulated(name: str, label: str, values: Sequence[float], setting: str, **fi
 
 
 def simulated_time(quick: bool) -> Curve:
-    values = (250, 500) if quick else (250, 500, 1000, 2000, 4000, 8000)
+    values = (250, 500) if quick else (500, 2000, 8000)
     return simulated("simulated time", "ms of biological time", values, "duration_ms")
 
 
@@ -198,7 +198,7 @@ def simulated_neurons(quick: bool) -> Curve:
 
 def simulated_synapses(quick: bool) -> Curve:
     """10,000 neurons: 10^5 to 2 · 10^7 synapses."""
-    values = (10, 20) if quick else (10, 100, 1000, 2000)
+    values = (10, 20) if quick else (10, 100, 1000)
     return simulated(
         "simulated synapses", "synapses per neuron, of 10,000 neurons, 0.1 s", values, "degree", neurons=10_000, duration_ms=100.0
     )
