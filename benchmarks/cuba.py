@@ -50,8 +50,8 @@ def benchmark(quick: bool) -> Benchmark:
 
     def kernels(threads: int) -> list[Kernel]:
         steps, spikes, degree = 10_000, 6 * size, 80
-        # three states read and written, refractory step, spike flag; a synapse: index, weight, target read and written
-        moved = steps * size * (3 * 16 + 4 + 1) + spikes * degree * (4 + 8 + 16)
+        # the whole network fits a cache: each synapse (index, weight) and state is fetched once, each spike written; then arithmetic limits
+        moved = size * degree * (4 + 8) + size * 3 * 8 + 4 * spikes
         return [Kernel(f"spiketwin, {LOOP}", moved, flops=steps * size * 12 + spikes * degree)]
 
     return Benchmark(

@@ -35,8 +35,8 @@ def benchmark(quick: bool) -> Benchmark:
 
     def kernels(threads: int) -> list[Kernel]:
         steps, spikes = 2000, 21 * size
-        # v and i_syn read and written, i_ext, refractory step, spike flag; a synapse: index, weight, target read and written
-        moved = steps * size * (2 * 16 + 8 + 4 + 1) + spikes * CONNECTIVITY * size * (4 + 8 + 16)
+        # the whole network fits a cache: each synapse (index, weight) and state is fetched once, each spike written; then arithmetic limits
+        moved = CONNECTIVITY * size**2 * (4 + 8) + size * 3 * 8 + 4 * spikes
         return [Kernel(f"spiketwin, {LOOP}", moved, flops=steps * size * 8 + spikes * CONNECTIVITY * size)]
 
     return Benchmark(
