@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,7 +141,7 @@ class Start:
     hold: steps from a spike's label to the first active step.  per_spike_scale: turns a margin into a surrogate's argument.
     """
 
-    values: Mapping[str, Tensor | float]
+    values: Mapping[str, Any]
     advance: Callable[..., tuple[Tensor, ...]]
     arguments: tuple[str, ...]
     per_spike_scale: Tensor | float
