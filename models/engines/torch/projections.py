@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spiketwin.models.engines.base import delay_steps
+from spiketwin.models.engines.fused.kernels import CROSSOVER
 from spiketwin.models.engines.torch.event_convolution import convolution
 from spiketwin.models.network import Convolution, Projection
 from spiketwin.models.spikes import Spikes
@@ -176,7 +177,8 @@ def arrivals(module: WeightedProjection, spikes: Tensor | Spikes) -> Tensor:
     """Increments [T, B, N_post] that `spikes` of all steps cause; those due after the last step are dropped."""
     T, B, n_pre = spikes.shape
     if isinstance(spikes, Spikes):
-        if isinstance(module, DenseProjection):
+        # of many spikes a product is faster than adding them up
+        if isinstance(module, DenseProjection) and len(spikes) <= CROSSOVER * T * B * n_pre:
             parts = (_event_product(spikes, d, matrix) for d, matrix in zip(module.delays, module.matrices(), strict=True))
             return reduce(torch.add, parts).view(T, B, -1)
         spikes = dense(spikes, module.weight)
