@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spiketwin.models.discretisation.program import arrival, unsupported_order
+from spiketwin.models.discretisation.program import unsupported_order
 from spiketwin.models.engines.compiled.cache import load
 from spiketwin.models.engines.fused import triton_source
-from spiketwin.models.engines.fused.structure import GAIN, Cell
+from spiketwin.models.engines.fused.structure import Cell
+from spiketwin.models.engines.torch.cells import cell_of
 from spiketwin.models.engines.torch.graphs import Graphs, Loop
 from spiketwin.models.engines.torch.graphs import refusal as graph_refusal
 from spiketwin.models.engines.torch.population import RunningPopulation
@@ -148,34 +149,11 @@ class _Run:
         self.outputs += [f"_rec_{s}" for s in self.cell.record] + [f"_y_{s}" for s in self.cell.spec.states]
 
     def _cell(self, population: RunningPopulation, order: tuple[str, ...]) -> Cell:
-        spec, setting = population.spec, population.setting
-        slope = "" if setting.surrogate is None else getattr(setting.surrogate, "expression", "") or "given"
-        dense = tuple(sorted(population.incoming))
-        cell = Cell(
-            spec, setting.scheme, order, population.active is not None, setting.detach_reset, slope,
-            (), (), (), (), dense, tuple(population.recorded), (), lists=False,
-        )  # fmt: skip
-        cell = replace(cell, signals=tuple(s for s in population.signals if s in cell.program.signals))
-        values = {c: self._constant(population, c) for c in cell.constants}
+        cell, constants, arrays = cell_of(population, order)
+        values = {c: v if torch.is_tensor(v) else self.like.new_full((), float(v)) for c, v in constants.items()}
         self.inputs |= {f"c:{c}": value for c, value in values.items()}
-        self.inputs |= {f"x:{s}": population.values[s] for s in spec.states}
-        wrt, fixed = [c for c, value in values.items() if value.requires_grad], []
-        arrays = {f"in:{s}": population.signals[s] for s in cell.signals} | {f"dense:{r}": population.incoming[r] for r in dense}
-        for key, tensor in arrays.items():
-            kind, name = key.split(":")
-            what = str(arrival(name)) if kind == "dense" else name
-            is_fixed = tensor.shape[0] == 1 and self.T > 1
-            fixed += [what] * is_fixed
-            wrt += [what] * tensor.requires_grad
-            self.inputs[key] = tensor.expand(1 if is_fixed else self.T, self.B, self.N)
-        vectors = tuple(c for c, value in values.items() if value.numel() > 1)
-        return replace(cell, vectors=vectors, fixed=tuple(fixed), wrt=tuple(wrt))
-
-    def _constant(self, population: RunningPopulation, name: str) -> Tensor:
-        value = population.per_spike_scale if name == GAIN else population.values[name]
-        if torch.is_tensor(value):
-            return value.detach() if name == GAIN else value
-        return self.like.new_full((), float(value))
+        self.inputs |= {f"{kind}:{what}": tensor for (kind, what), tensor in arrays.items()}
+        return cell
 
     def is_read_again(self, name: str) -> bool:
         """Whether the backward pass reads this input."""

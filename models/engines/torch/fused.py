@@ -21,6 +21,7 @@ from spiketwin.models.engines.fused.kernels import CROSSOVER
 from spiketwin.models.engines.fused.structure import GAIN, Cell, Structure, Wire
 from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.engines.torch.buffers import POOL
+from spiketwin.models.engines.torch.cells import cell_of
 from spiketwin.models.engines.torch.population import Rows, RunningPopulation
 from spiketwin.models.engines.torch.projections import DenseProjection, SparseProjection, WeightedProjection
 from spiketwin.models.spikes import Spikes
@@ -149,6 +150,7 @@ class _Run:
         self.index = {name: p for p, name in enumerate(group)}
         self.segment = min(checkpoint_steps or self.T, self.T)
         self.inputs: dict[str, Tensor] = {}
+        self._values: list[dict[str, Any]] = []
         cells = tuple(self._cell(p, name, population, order, links, listed(name)) for p, (name, population) in enumerate(group.items()))
         wires = tuple(self._wire(w, link) for w, link in enumerate(links))
         self.structure = _interned(Structure(cells, wires, tuple(k for k, members in enumerate(stages) for _ in members), str(self.dtype)))
@@ -157,7 +159,7 @@ class _Run:
         self.outputs += [f"_x_{s}{p}" for p, cell in enumerate(cells) for s in cell.spec.states]
         self.shapes = {name: tensor.shape for name, tensor in self.inputs.items()}
         self.delays = [link.module.delays for link in links]
-        self.surrogates = [(p.setting.surrogate, self._constant(p, GAIN) if cell.spiking else 0.0) for p, cell in zip(populations, cells)]
+        self.surrogates = [(p.setting.surrogate, values.get(GAIN, 0.0)) for p, values in zip(populations, self._values, strict=True)]
         self._share_out()
         self.arrays: dict[str, Any] = self._constants(populations) | self._events(links)
         del self._values
@@ -165,37 +167,12 @@ class _Run:
     # -- structure -----------------------------------------------------------------------------------
 
     def _cell(self, p: int, name: str, population: RunningPopulation, order, links, listed: bool) -> Cell:
-        spec, setting = population.spec, population.setting
         wired = tuple(sorted({link.module.projection.receptor for link in links if link.target == name}))
-        dense = tuple(sorted(population.incoming))
-        surrogate = setting.surrogate
-        slope = "" if surrogate is None else getattr(surrogate, "expression", "") or "given"
-        cell = Cell(
-            spec, setting.scheme, tuple(order), population.active is not None, setting.detach_reset, slope,
-            tuple(population.signals), (), (), wired, dense, tuple(population.recorded), (), listed,
-        )  # fmt: skip
-        cell = replace(cell, signals=tuple(s for s in population.signals if s in cell.program.signals))
-        values = {c: self._constant(population, c) for c in cell.constants}
-        wrt = [c for c, v in values.items() if torch.is_tensor(v) and v.requires_grad]
-        self.inputs |= {f"c:{p}:{c}": values[c] for c in wrt}
-        self.inputs |= {f"x:{p}:{s}": population.values[s] for s in spec.states}
-        fixed = []
-        arrays = {f"in:{p}:{s}": population.signals[s] for s in cell.signals} | {f"dense:{p}:{r}": population.incoming[r] for r in dense}
-        for key, tensor in arrays.items():
-            what = key.split(":")[2]
-            what = str(arrival(what)) if key.startswith("dense") else what
-            still = tensor.shape[0] == 1 and self.T > 1
-            fixed += [what] * still
-            wrt += [what] * tensor.requires_grad
-            self.inputs[key] = tensor.expand(1 if still else self.T, self.B, self.sizes[p])
-        self._values = getattr(self, "_values", []) + [values]
-        vectors = tuple(c for c in cell.constants if torch.is_tensor(values[c]) and values[c].numel() > 1)
-        return replace(cell, vectors=vectors, fixed=tuple(fixed), wrt=tuple(wrt))
-
-    @staticmethod
-    def _constant(population: RunningPopulation, name: str):
-        value = population.per_spike_scale if name == GAIN else population.values[name]
-        return value.detach() if name == GAIN and torch.is_tensor(value) else value
+        cell, constants, arrays = cell_of(population, order, wired, listed)
+        self.inputs |= {f"c:{p}:{c}": constants[c] for c in cell.wrt if c in constants}
+        self.inputs |= {f"{kind}:{p}:{what}": tensor for (kind, what), tensor in arrays.items()}
+        self._values.append(constants)
+        return cell
 
     def _wire(self, w: int, link: Link) -> Wire:
         module = link.module
