@@ -69,7 +69,12 @@ def surrogate(derivative: str | Callable[[Tensor], Tensor]) -> Surrogate:
     """
     if not isinstance(derivative, str):
         return Surrogate(derivative)
-    names = identifiers(derivative) - set(FUNCTIONS)
+    try:
+        names = identifiers(derivative) - set(FUNCTIONS)
+    except SyntaxError as error:
+        raise ValueError(
+            f"the surrogate's derivative '{derivative}' is not an expression ({error.msg}); write e.g. '1/(1 + abs(x))**2'"
+        ) from None
     if names - {"x"}:
         raise ValueError(f"the surrogate's derivative '{derivative}' mentions '{sorted(names - {'x'})[0]}'; it may depend on x only")
     compiled = compile(code(to_sympy(derivative), "torch"), f"<{derivative}>", "eval")

@@ -104,3 +104,17 @@ def test_vmap():
 def test_a_width_that_is_not_positive_is_refused(make, value):
     with pytest.raises(ValueError, match="must be positive"):
         make(value)
+
+
+@pytest.mark.parametrize("text, message", [("1/(1 + abs(y))", "mentions 'y'"), ("1/(1 + abs(x)", "is not an expression")])
+def test_an_expression_that_cannot_be_used(text, message):
+    with pytest.raises(ValueError, match=message):
+        surrogate(text)
+
+
+def test_an_expression_and_a_function_are_the_same_surrogate():
+    # 1/(1 + 2)^2 = 1/9 at x = -2, 1 at 0
+    x = torch.tensor([-2.0, 0.0, 0.5], dtype=torch.float64)
+    written, called = surrogate("1/(1 + abs(x))**2"), surrogate(lambda x: 1 / (1 + x.abs()) ** 2)
+    assert torch.allclose(written.derivative(x), torch.tensor([1 / 9, 1, 1 / 2.25], dtype=torch.float64))
+    assert torch.allclose(written.derivative(x), called.derivative(x))

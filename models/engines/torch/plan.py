@@ -11,6 +11,7 @@ from spiketwin.models.engines.torch import cuda, fused
 from spiketwin.models.engines.torch.event_convolution import EVENT_DENSITY
 from spiketwin.models.engines.torch.population import Rows, Setting
 from spiketwin.models.network import SpikeSource
+from spiketwin.models.spec import unknown
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Plan:
         for step in self.steps:
             if step.name == name:
                 return step
-        raise KeyError(name)
+        raise KeyError(unknown(name, "population or projection", "plan", [step.name for step in self.steps]))
 
 
 def plan(module) -> Plan:

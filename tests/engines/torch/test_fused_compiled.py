@@ -150,3 +150,5 @@ def test_the_plan_says_what_runs_where():
     slow = classifier(kernels="torch").plan()
     assert slow["hidden"].path == "step by step in torch" and "kernels='torch'" in slow["hidden"].why
     assert len(repr(plan).splitlines()) == 5
+    with pytest.raises(KeyError, match="Did you mean 'hidden'"):
+        plan["hiden"]
