@@ -150,7 +150,8 @@ class _Run:
 
     def _cell(self, population: RunningPopulation, order: tuple[str, ...]) -> Cell:
         cell, constants, arrays = cell_of(population, order)
-        values = {c: v if torch.is_tensor(v) else self.like.new_full((), float(v)) for c, v in constants.items()}
+        # a constant of constants alone, such as a root of the equations, is computed on the CPU
+        values = {c: v.to(self.like.device) if torch.is_tensor(v) else self.like.new_full((), float(v)) for c, v in constants.items()}
         self.inputs |= {f"c:{c}": value for c, value in values.items()}
         self.inputs |= {f"{kind}:{what}": tensor for (kind, what), tensor in arrays.items()}
         return cell
