@@ -36,19 +36,19 @@ class Trains(Mapping):
         return len(self.computed)
 
 
-def ours(simulation: Simulation, *, threads: tuple[int, ...] = (1,)) -> System:
+def ours(simulation: Simulation, *, threads: tuple[int, ...] = (1, 2)) -> System:
     """The compiled engine: from the network to its recording in a warm process."""
 
     def prepare(threads: int) -> Callable[[], Outcome]:
         import numpy as np
 
         from spiketwin.models.engines.base import prepare as made_ready
-        from spiketwin.models.engines.compiled.split import divided
+        from spiketwin.models.engines.compiled.program import Program
 
         network, settings = simulation()
 
         def run() -> Outcome:
-            made = divided(made_ready(network, draw_poisson=False, **settings), threads, np.dtype("float64"))
+            made = Program(made_ready(network, draw_poisson=False, **settings), np.dtype("float64"))
             start = time.perf_counter()
             made.execute(threads)
             loop = time.perf_counter() - start

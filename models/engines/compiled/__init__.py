@@ -2,10 +2,9 @@
 
 The loop is generated from the same derived step as every other engine (source.py) and kept on
 disk (cache.py), so that only the first run of a structure on a machine compiles, for about two
-seconds. Sums are always taken in the same order, and threads share out whole trials: results do not
-depend on their number. The threads are torch's where torch is loaded (threads.py), so that no second
-thread pool disturbs it. A single trial of neurons that are not connected is shared out, too (split.py); one
-of connected neurons, whose spikes would have to meet after every step, runs on one.
+seconds. Threads share out whole trials; they are torch's where torch is loaded (threads.py), so that no second
+thread pool disturbs it. Where there are more threads than trials, they share out the neurons of each step and tell each other
+after it who fired (meeting.py). Sums are always taken in the same order: results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spiketwin.models.engines.base import Inputs, prepare, require_supported, scheme_reasons
+from spiketwin.models.engines.compiled.program import Program
 from spiketwin.models.engines.compiled.source import names_in
-from spiketwin.models.engines.compiled.split import divided
 from spiketwin.models.engines.threads import threads
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Record, Recording
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CompiledEngine:
     """dtype: 'float64', or 'float32' where rounding may differ from the other engines.
-    threads: trials, or blocks of neurons, run side by side at most; 0: as many as threads.threads() says.
+    threads: trials, or parts of the neurons, run side by side at most; 0: as many as threads.threads() says. Give 1 where as many
+    processes as there are cores run already: threads that step one network wait for each other after each step.
     """
 
     dtype: str = "float64"
@@ -78,10 +78,9 @@ class CompiledEngine:
             seed=seed,
             draw_poisson=False,
         )
-        team = self.threads or threads()
-        made = divided(run, team, np.dtype(self.dtype))
-        made.execute(team, progress)
-        return made.recording()
+        program = Program(run, np.dtype(self.dtype))
+        program.execute(self.threads or threads(), progress)
+        return program.recording()
 
     def start(self, network: Network, *, dt_ms: float, scheme: str = "exact", seed: int = 0) -> Session:
         """A session: one network that is run again and again and keeps its states, weights and traces.
@@ -91,7 +90,7 @@ class CompiledEngine:
         from spiketwin.models.engines.compiled.session import Session
 
         require_supported(self, network, scheme)
-        return Session(network, dt_ms=dt_ms, scheme=scheme, seed=seed, dtype=np.dtype(self.dtype))
+        return Session(network, dt_ms=dt_ms, scheme=scheme, seed=seed, dtype=np.dtype(self.dtype), threads=self.threads or threads())
 
 
 ENGINE = CompiledEngine()

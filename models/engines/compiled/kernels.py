@@ -1,6 +1,7 @@
 """Kernels that know no model: spikes are found, sent along synapses and received.
 
-Shapes: states [B, S, N], ring [D, N] (what arrives in the next D steps), ids: neurons that fired, in order.
+Shapes: states [B, S, N], ring [D, N] (what arrives in the next D steps), ids: neurons that fired, in order. Of the N neurons those
+from `low` to `high` are this thread's, and of presynaptic neuron i the synapses from begin[i] to end[i] reach them.
 Indices are unsigned: numba need not ask whether one counts from the end, which halves the cost of a synapse.
 """
 
@@ -48,16 +49,17 @@ def borrowed(_typing, value):
 
 
 @shared
-def collect(fired, words, ids, k):
+def collect(fired, words, low, high, ids, k):
     """Append the neurons whose flag is set to `ids` from position k; words: the same flags, eight at a time."""
     any_fired = np.uint64(0)
-    for w in range(words.size):  # in vectors: in most steps that is all
+    first, last = low >> np.uint64(3), (high + np.uint64(7)) >> np.uint64(3)
+    for w in range(first, last):  # in vectors: in most steps that is all
         any_fired |= words[w]
     if any_fired == 0:
         return k
-    for w in range(words.size):
+    for w in range(first, last):
         if words[w] != 0:
-            for n in range(8 * w, 8 * w + 8):
+            for n in range(w << np.uint64(3), (w << np.uint64(3)) + np.uint64(8)):
                 if fired[n] != 0:
                     ids[k] = n
                     k += 1
@@ -79,69 +81,69 @@ def hold_on(hold, ids, first, last):
 
 
 @shared
-def deliver(ids, first, last, start, post, weight, target):
+def deliver(ids, first, last, begin, end, post, weight, target):
     """Each spike adds the weights of its synapses, listed by presynaptic neuron, to `target` [N]."""
     for k in range(first, last):
-        for s in range(start[ids[k]], start[ids[k] + 1]):
+        for s in range(begin[ids[k]], end[ids[k]]):
             target[post[s]] += weight[s]
 
 
 @shared
-def deliver_dense(ids, first, last, weight, target):
+def deliver_dense(ids, first, last, weight, target, low, high):
     """As deliver, for a full matrix `weight` [N_pre, N_post]."""
     for k in range(first, last):
         row = weight[ids[k]]
-        for n in range(target.size):
+        for n in range(low, high):
             target[n] += row[n]
 
 
 @shared
-def deliver_delayed(ids, first, last, start, post, weight, delay, ring, t):
+def deliver_delayed(ids, first, last, begin, end, post, weight, delay, ring, t):
     """As deliver, each synapse into the slot of the step in which its spike arrives."""
     slots = np.uint64(ring.shape[0])
     now = np.uint64(t) % slots
     for k in range(first, last):
-        for s in range(start[ids[k]], start[ids[k] + 1]):
+        for s in range(begin[ids[k]], end[ids[k]]):
             slot = now + delay[s]
             ring[slot - slots if slot >= slots else slot, post[s]] += weight[s]
 
 
 @shared
-def receive(ring, t, state):
+def receive(ring, t, state, low, high):
     """Add what arrives at step t to the receptor and empty the slot."""
     wide_vectors()
     slot = ring[t % ring.shape[0]]
-    for n in range(state.size):
+    for n in range(low, high):
         state[n] += slot[n]
         slot[n] = 0.0
 
 
 @shared
-def receive_gated(ring, t, state, hold, limit):
+def receive_gated(ring, t, state, low, high, hold, limit):
     """As receive; neurons that are refractory (hold > limit) ignore what arrives."""
     wide_vectors()
     slot = ring[t % ring.shape[0]]
-    for n in range(state.size):
+    for n in range(low, high):
         if hold[n] <= limit:
             state[n] += slot[n]
         slot[n] = 0.0
 
 
 @shared
-def calm(states):
+def calm(states, low, high):
     """States that have decayed to 1e-303 (1e-33 in single precision) become zero: below 1e-308 arithmetic is a hundred times slower."""
     tiny = np.finfo(states.dtype).tiny * 1e5
     for k in range(states.shape[0]):
         row = states[k]
-        for n in range(row.size):
+        for n in range(low, high):
             row[n] = 0 if abs(row[n]) <= tiny else row[n]  # NaN stays NaN
 
 
 @shared
-def record(t, b, states, which, trace):
+def record(t, b, states, low, high, which, trace):
     """Keep the states `which` of trial b at the start of step t in trace [R, T, B, N]."""
     for r in range(which.size):
-        for n in range(states.shape[2]):
+        for n in range(low, high):
             trace[r, t, b, n] = states[b, which[r], n]
 
 
@@ -149,20 +151,22 @@ def record(t, b, states, which, trace):
 
 
 @shared
-def send(now, b, ids, first, last, start, offset, weight, scale, flight, in_start, in_synapse, in_pre, full, warm_list, warm_n, due, due_n):
+def send(
+    now, b, ids, first, last, begin, end, start, offset, weight, scale, flight, in_start, in_synapse, in_pre, full, warm_list, warm_n,
+    due, due_n,
+):  # fmt: skip
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
     weights, arriving = weight[b], flight.reshape(flight.size)
     size, mask = np.uint64(flight.shape[1]), np.uint64(flight.size - 1)
     shift = np.uint64(now) * size
     for k in range(first, last):
         i = ids[k]
-        begin = start[i]
-        for s in range(begin, start[i + np.uint64(1)]):
+        for s in range(begin[i], end[i]):
             arriving[(shift + offset[s]) & mask] += weights[s] * scale
         for a in range(warm_n[0]):
             n = warm_list[a]
             if full:
-                q, s = in_start[n] + np.int64(i), begin + n
+                q, s = in_start[n] + np.int64(i), start[i] + n
             else:  # find neuron i among those that reach n
                 q, beyond = in_start[n], in_start[n + 1]
                 while q < beyond:
@@ -241,28 +245,29 @@ def fade(now, traces, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, 
 
 @shared
 def forget(
-    always, flight, due, due_n, newest, latest, steps, values, head, traces, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, dirty
+    low, high, always, flight, traces, is_hot, warm, cooled, dirty, newest, latest, steps, values, head, due, due_n, hot, hot_n, warm_list,
+    warm_n,
 ):  # fmt: skip
     """No spike has happened yet."""
-    flight[:] = 0
     due_n[:] = 0
     newest[:] = NEVER
     latest[:] = 0
     steps[:] = NEVER
     values[:] = 0
     head[:] = 0
-    traces[:] = 0
-    cooled[:] = NEVER
-    dirty[:] = 1
-    hot_n[0] = warm_n[0] = warm.size if always else 0
-    for n in range(warm.size):
-        hot[n] = warm_list[n] = n
+    flight[:, low:high] = 0
+    traces[:, low:high] = 0
+    cooled[low:high] = NEVER
+    dirty[low:high] = 1
+    hot_n[0] = warm_n[0] = high - low if always else 0
+    for n in range(low, high):
+        hot[n - low] = warm_list[n - low] = n
         is_hot[n] = warm[n] = always
 
 
 @shared
 def normalise(
-    now, total, b, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, flight, due, due_n,
+    now, total, b, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, flight, due, due_n,
     warm, warm_list, warm_n, cooled, hot, hot_n, is_hot, dirty,
 ):  # fmt: skip
     """Before step `now`: scale the incoming weights of every neuron for which they changed, so that they sum to total.
@@ -270,7 +275,7 @@ def normalise(
     A weight that this takes beyond the rule's bounds is clipped by the rule when the next spike arrives, so its neuron stays warm.
     """
     weights = weight[b]
-    for n in range(dirty.size):
+    for n in range(low, high):
         if not dirty[n]:
             continue
         dirty[n] = 0
@@ -302,10 +307,11 @@ def normalise(
 
 
 @shared
-def record_weights(t, b, weight, trace):
+def record_weights(t, b, weight, begin, end, trace):
     """Keep the weights of trial b at the start of step t in trace [T, B, S]."""
-    for s in range(weight.shape[1]):
-        trace[t, b, s] = weight[b, s]
+    for i in range(begin.size):
+        for s in range(begin[i], end[i]):
+            trace[t, b, s] = weight[b, s]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -315,17 +321,17 @@ def forget_now(*arrays):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def normalise_now(now, total, *arrays):
+def normalise_now(now, total, low, high, *arrays):
     """normalise() for Python, of the one trial of a session."""
-    normalise(now, total, 0, *arrays)
+    normalise(now, total, 0, low, high, *arrays)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def replace_weights(now, values, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, flight, dirty):
+def replace_weights(now, values, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, flight, dirty):
     """Before step `now` of a session: other weights, also for the spikes on their way."""
     weights = weight[0]
-    dirty[:] = 1
-    for n in range(dirty.size):
+    for n in range(low, high):
+        dirty[n] = 1
         for q in range(in_start[n], in_start[n + 1]):
             s = in_synapse[q]
             i, h = in_pre[q], head[in_pre[q]]

@@ -22,6 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from spiketwin.models.engines import base
+from spiketwin.models.engines.compiled.meeting import unshared_zeros
 from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
@@ -36,8 +37,10 @@ FIXED = (
     "constants", "powers", "rates", "decay", "read",
 )  # fmt: skip
 WARMTH = ("warm", "warm_list", "warm_n", "cooled")
-MOVING = ("flight", "due", "due_n", "newest", "latest", "steps", "values", "head", "traces", "hot", "hot_n", "is_hot", *WARMTH, "dirty")
-ARRAYS = (*FIXED, *MOVING)
+PAST = ("newest", "latest", "steps", "values", "head")
+BY_TARGET = ("flight", "traces", "is_hot", "warm", "cooled", "dirty")
+MOVING = (*BY_TARGET, *PAST, "due", "due_n", "hot", "hot_n", "warm_list", "warm_n")
+ARRAYS = (*FIXED, "begin", "end", *MOVING)  # begin, end [N_pre]: the synapses that reach the neurons of a thread
 
 
 class PlasticSynapses:
@@ -53,6 +56,7 @@ class PlasticSynapses:
         incoming = np.argsort(post.astype(np.min_scalar_type(n_post)), kind="stable")  # short integers sort in linear time
         rates = {side: np.array([rule.decay_rates[x] for x in rule.traces[side]]) * (dt_ms * 1e-3) for side in ("pre", "post")}
         self.always = not rests(rule)
+        self.post = post
         self.fixed: dict[str, object] = {
             "weight": np.tile(projection.synapse_values(), (trials, 1)).astype(dtype),
             "scale": dtype.type(unit(projection.unit or "1")[0]),
@@ -96,7 +100,7 @@ class PlasticSynapses:
 
     def moving(self) -> dict[str, np.ndarray]:
         """The arrays that follow a trial; the driver's forget() prepares them."""
-        return {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.shapes.items()}
+        return {name: unshared_zeros(*shape) for name, shape in self.shapes.items()}
 
 
 @lru_cache(maxsize=64)
@@ -130,10 +134,10 @@ def rule_arguments(function: str, w: int) -> str:
     return ", ".join(f"{a}{w}" for a in TAKES[function])
 
 
-HISTORY = ("newest", "latest", "steps", "values", "head", "constants", "powers", "rates")
+HISTORY = (*PAST, "constants", "powers", "rates")
 TAKES = {
     "emit": HISTORY,
-    "send": ("start", "offset", "weight", "scale", "flight", "in_start", "in_synapse", "in_pre", "full", "warm_list", "warm_n", "due", "due_n"),
+    "send": ("begin", "end", "start", "offset", "weight", "scale", "flight", "in_start", "in_synapse", "in_pre", "full", "warm_list", "warm_n", "due", "due_n"),
     "arrive": (
         "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
     ),

@@ -1,10 +1,11 @@
-"""A run of the compiled engine: its arrays, its generated loop, and the threads that share its trials."""
+"""A run of the compiled engine: its arrays, its generated loop, and the threads that share its trials or its neurons."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from threading import Event
 
 import numpy as np
@@ -12,11 +13,13 @@ import numpy as np
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
+from spiketwin.models.engines.compiled.meeting import CAN_MEET, edges, new_board, together, unshared_zeros
 from spiketwin.models.engines.compiled.plastic import PlasticSynapses
 from spiketwin.models.engines.compiled.source import (
     Cell,
     Wire,
     driver_arguments,
+    operations,
     source,
     used_names,
 )
@@ -30,6 +33,8 @@ from spiketwin.models.units import unit
 
 CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, so that Ctrl-C and progress get through
 LIST_SIZE = 1 << 16  # spikes of a population that are collected, at least, before they are copied out
+WORTH_MEETING = 10_000  # operations of a step, for each thread: fewer take less time than the meeting after them
+WORTH_WAKING = 1e7  # operations of a run, for each thread; to wake a thread takes a tenth of a millisecond
 
 
 class Synapses:
@@ -102,9 +107,18 @@ def aligned(array: np.ndarray, dtype) -> np.ndarray:
     return out
 
 
+def stretches(start: np.ndarray, post: np.ndarray, edges: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each part of the targets, where the synapses of each presynaptic neuron that reach it begin and end, [N_pre] each."""
+    if len(edges) == 2:
+        return [(start[:-1], start[1:])]
+    below = [np.concatenate(([0], np.cumsum(post < edge, dtype=np.uint64))) for edge in edges[1:-1]]
+    cuts = [start[:-1], *(start[:-1] + b[start[1:]] - b[start[:-1]] for b in below), start[1:]]
+    return [(np.ascontiguousarray(a), np.ascontiguousarray(b)) for a, b in zip(cuts, cuts[1:])]
+
+
 @dataclass
 class Block:
-    """Trials first … last - 1, run by one thread. done: steps of all its trials together; ids: neurons that fired, per population."""
+    """Trials first … last - 1, run by one team. done: steps of all its trials together; ids: neurons that fired, per population."""
 
     first: int
     last: int
@@ -131,6 +145,7 @@ class Program:
         self.drawn: dict[str, int] = {}  # Poisson sources that the loop draws: room for the spikes of a step
         self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
         self.plastic: dict[int, PlasticSynapses] = {}
+        self.reaching: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}  # sparse projections: target population, start and post
         self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
         self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
         self.wires = tuple(self._add_projection(w, projection, s, rings) for w, (projection, s) in enumerate(zip(projections, synapses)))
@@ -187,8 +202,10 @@ class Program:
         assert s
         gated = projection.receptor in network.population(projection.target).neuron.gated
         ring = list(rings[projection.target]).index(projection.receptor) if gated or s.furthest else -1
-        self.shared |= {f"{name}{w}": getattr(s, name) for name in ("start", "post", "weight", "delay")}
+        self.shared |= {f"{name}{w}": getattr(s, name) for name in ("post", "weight", "delay")}
         target = populations.index(projection.target)
+        if s.kind != "dense":
+            self.reaching[w] = target, s.start, s.post
         return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, s.kind)
 
     def _add_plastic(self, w: int, projection: Projection, rule: PlasticityRule, origin: tuple[str, int]) -> Wire:
@@ -201,15 +218,23 @@ class Program:
         if recorded:
             self.shared[f"weight_trace{w}"] = np.empty((run.steps, *synapses.fixed["weight"].shape), self.dtype)
         target = [p.name for p in populations].index(projection.target)
+        self.reaching[w] = target, synapses.fixed["start"], synapses.post
         state = populations[target].neuron.states.index(projection.receptor)
         return Wire(origin, target, state, -1, "plastic", rule, regular, recorded)
 
-    def execute(self, threads: int, progress: Callable[[float], None] | None = None, stop: Event | None = None) -> None:
-        """Run all trials, in at most `threads` blocks side by side. stop: ends the run early once it is set."""
-        driver = load(source(self.cells, self.wires)).run
-        edges = np.linspace(0, self.run.trials, min(threads, self.run.trials) + 1).astype(int)
-        blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(edges, edges[1:], strict=False)]
-        total, stop = self.run.trials * self.run.steps, stop or Event()
+    def parts(self, threads: int, steps: int = 1 << 40) -> int:
+        """Into how many parts it pays to cut the neurons, each stepped by a thread of its own, for a run of so many steps."""
+        work = sum(size * operations(cell) for size, cell in zip(self.sizes, self.cells))
+        most = min(work / WORTH_MEETING, steps * work / WORTH_WAKING)
+        return max(1, min(threads, int(most))) if CAN_MEET else 1
+
+    def execute(self, threads: int, progress: Callable[[float], None] | None = None) -> None:
+        """Run all trials on at most `threads` threads: each takes some of the trials, or where they are too few some of the neurons."""
+        driver, trials = load(source(self.cells, self.wires)).run, self.run.trials
+        parts = self.parts(threads // trials, trials * self.run.steps)
+        limits = np.linspace(0, trials, (1 if parts > 1 else min(threads, trials)) + 1).astype(int)
+        blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(limits, limits[1:], strict=False)]
+        total, stop = trials * self.run.steps, Event()
 
         def report() -> None:
             if progress:
@@ -217,42 +242,26 @@ class Program:
 
         def advance(k: int) -> None:
             try:
-                self._advance(driver, blocks[k], stop, report)
+                self._advance(Team(self, driver, parts), blocks[k], stop, report)
             except BaseException:
                 stop.set()  # after Ctrl-C the other threads end with their current call
                 raise
 
         run_parts(advance, len(blocks))
-        self.ids = [np.concatenate([part for block in blocks for part in block.ids[p]]) for p in range(len(self.cells))]
+        self.ids = [np.concatenate([some for block in blocks for some in block.ids[p]]) for p in range(len(self.cells))]
 
-    def _advance(self, driver: Callable, block: Block, stop: Event, report: Callable[[], None]) -> None:
-        own = self.workspace()
-        arguments = [own[n] if n in own else self.shared[n] for n in driver_arguments(self.cells, self.wires)]
-        cursor, fill = np.array([block.first, 0]), np.zeros(len(self.cells), np.int64)
+    def _advance(self, team: Team, block: Block, stop: Event, report: Callable[[], None]) -> None:
         budget, steps = 256, self.run.steps
-        total = steps * self.run.trials
-        while cursor[0] < block.last and not stop.is_set():
+        total, position = steps * self.run.trials, (block.first, 0)
+        while position[0] < block.last and not stop.is_set():
             started = time.perf_counter()
-            driver(cursor, block.last, steps, budget, fill, 0, *arguments)
-            for p, count in enumerate(fill):
-                block.ids[p].append(own[f"ids{p}"][:count].copy())
-            fill[:] = 0
-            block.done = int((cursor[0] - block.first) * steps + cursor[1])
+            position, fired = team.advance(position, block.last, steps, budget)
+            for ids, some in zip(block.ids, fired):
+                ids.append(some)
+            block.done = (position[0] - block.first) * steps + position[1]
             if time.perf_counter() - started < CALL_SECONDS / 4:
                 budget = min(4 * budget, total)
             report()
-
-    def workspace(self) -> dict[str, np.ndarray]:
-        """Arrays that one thread uses for one trial after the other."""
-        own = {name: aligned(np.zeros(shape), self.dtype) for name, shape in self.slots.items()}
-        own |= {name: np.empty(size, np.uint32) for name, size in self.drawn.items()}
-        for p, size in enumerate(self.sizes):
-            fired = aligned(np.zeros((size + 7) // 8 * 8), np.uint8)
-            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": aligned(np.zeros(size), np.int32)}
-            own[f"ids{p}"] = np.empty(LIST_SIZE + size + 8, np.uint32)
-        for w, plastic in self.plastic.items():
-            own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
-        return own
 
     def recording(self) -> Recording:
         """What execute() left, checked to be finite."""
@@ -273,3 +282,78 @@ class Program:
             if run.record.get(name):
                 states[name] = {"w": self.shared[f"weight_trace{w}"]}
         return Recording("compiled", run.scheme, run.dt_ms, spikes, states, final, run.seed, weights)
+
+
+class Team:
+    """Threads that run one trial after the other, each its part of the neurons, and the arrays that they write to.
+
+    Each has arrays of its own, of full size but used for its neurons alone: memory that one thread reads ahead of its neurons,
+    as processors do, and another writes would cost both more than the step.
+    """
+
+    def __init__(self, program: Program, driver: Callable, parts: int) -> None:
+        self.program, self.driver, self.parts = program, driver, parts
+        self.edges = np.array([edges(size, parts) for size in program.sizes])
+        self.board = new_board(len(program.sizes), parts)
+        mail = {f"mail{p}": np.empty((2, parts, size if parts > 1 else 0), np.uint32) for p, size in enumerate(program.sizes)}
+        self.own = [mail | self._arrays() for _ in range(parts)]
+        for w, (target, start, post) in program.reaching.items():
+            for own, (begin, end) in zip(self.own, stretches(start, post, self.edges[target])):
+                own |= {f"begin{w}": begin, f"end{w}": end}
+        self.names = driver_arguments(program.cells, program.wires)
+        self.arguments = [[self.array(n, k) for n in self.names] for k in range(parts)]
+        self.cursors, self.fills = np.zeros((parts, 2), np.int64), np.zeros((parts, len(program.sizes)), np.int64)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        program = self.program
+        own = {name: unshared_zeros(shape, program.dtype) for name, shape in program.slots.items()}
+        own |= {name: np.empty(size, np.uint32) for name, size in program.drawn.items()}
+        for p, size in enumerate(program.sizes):
+            fired = unshared_zeros(((size + 7) // 8 * 8,), np.dtype(np.uint8))
+            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": unshared_zeros((size,), np.dtype(np.int32))}
+            own[f"ids{p}"] = np.empty(LIST_SIZE + size + 8, np.uint32)
+            if self.parts > 1:
+                states = program.shared[f"states{p}"]
+                own[f"states{p}"] = unshared_zeros(states.shape, states.dtype)
+        for w, plastic in program.plastic.items():
+            own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
+        return own
+
+    def array(self, name: str, part: int = 0):
+        """What the driver of a part takes under this name; None where that comes with the run."""
+        return self.own[part].get(name, self.program.shared.get(name))
+
+    def gathered(self, name: str, population: int) -> np.ndarray:
+        """An array [..., neurons of a population], each thread's neurons from its own."""
+        whole = self.own[0][name].copy()
+        for own, low, high in zip(self.own[1:], self.edges[population, 1:], self.edges[population, 2:]):
+            whole[..., low:high] = own[name][..., low:high]
+        return whole
+
+    def advance(self, position: tuple[int, int], last: int, steps: int, budget: int, origin: int = 0, **given: np.ndarray):
+        """From (trial, step) on by at most `budget` steps: the new (trial, step), and the neurons that fired, per population.
+
+        After Ctrl-C the position is in self.position, and what fired before is lost to the caller."""
+        self.fills[:], self.cursors[:] = 0, position
+
+        def task(k: int) -> Callable[[], None]:
+            arguments = [given.get(n, a) for n, a in zip(self.names, self.arguments[k])]
+            return lambda: self.driver(self.cursors[k], last, steps, budget, self.fills[k], origin, k, self.edges, self.board, *arguments)
+
+        if self.parts == 1:
+            task(0)()
+        else:
+            names = [f"states{p}" for p in range(len(self.program.sizes))]
+            for own, name in product(self.own, names):
+                own[name][...] = self.program.shared[name]
+            before = int(self.board[0, 0])
+            try:
+                together([task(k) for k in range(self.parts)], lambda: self.board[0, 0] != before)
+            finally:
+                for p, name in enumerate(names):
+                    self.program.shared[name][...] = self.gathered(name, p)
+        return self.position, [self.own[0][f"ids{p}"][:count].copy() for p, count in enumerate(self.fills[0].tolist())]
+
+    @property
+    def position(self) -> tuple[int, int]:
+        return int(self.cursors[0, 0]), int(self.cursors[0, 1])

@@ -13,9 +13,9 @@ import numpy as np
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
 from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now, replace_weights
-from spiketwin.models.engines.compiled.plastic import MOVING, TAKES
-from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, by_trial
-from spiketwin.models.engines.compiled.source import driver_arguments, source
+from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
+from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
+from spiketwin.models.engines.compiled.source import source
 from spiketwin.models.engines.poisson import line, stream, stretch
 from spiketwin.models.network import Network, PoissonSource, Projection
 from spiketwin.models.recording import Record, Recording
@@ -30,7 +30,7 @@ class Session:
     Runs of 350 and 150 ms are one run of 500 ms, bit for bit. After Ctrl-C the session stands at the last step that was done.
     """
 
-    def __init__(self, network: Network, *, dt_ms: float, scheme: str, seed: int, dtype: np.dtype) -> None:
+    def __init__(self, network: Network, *, dt_ms: float, scheme: str, seed: int, dtype: np.dtype, threads: int = 1) -> None:
         for name in (f"{p.name}.{d}" for p in network.populations for d, v in p.drive_values().items() if v.ndim > 1):
             raise ValueError(f"drive '{name}' varies in time; a session takes constant drives, and spikes or rates as inputs")
         silent = {s.name: Spikes([], [], [], (1, 1, s.size), dt_ms) for s in network.sources}
@@ -38,12 +38,11 @@ class Session:
         self.network, self.dt_ms, self.scheme, self.seed = network, dt_ms, scheme, seed
         self._program = Program(run, dtype)
         text = source(self._program.cells, self._program.wires)
-        self._driver, self._structure = load(text).run, hashlib.sha256(text.encode()).hexdigest()
-        self._own = self._program.workspace()
-        self._names = driver_arguments(self._program.cells, self._program.wires)
-        self._arguments = [self._own[n] if n in self._own else self._program.shared[n] for n in self._names]
+        self._structure = hashlib.sha256(text.encode()).hexdigest()
+        self._team = Team(self._program, load(text).run, self._program.parts(threads))
         for w in self._program.plastic:
-            forget_now(*self._arrays(w, TAKES["forget"]))
+            for part in range(self._team.parts):
+                forget_now(*self._bounds(w, part), *self._arrays(w, TAKES["forget"], part))
         self._keys = [stream(seed, s) for s in range(len(network.sources))]
         self._step, self._runs, self._budget = 0, 0, 1 << 12
 
@@ -87,7 +86,7 @@ class Session:
             arrays[f"which{p}"] = np.array([population.neuron.states.index(state) for state in kept], np.int64)
             arrays[f"trace{p}"] = np.empty((len(kept), steps, 1, population.size), self._program.dtype)
             for name in ("noise", "uniform"):
-                if f"{name}{p}" in self._names:
+                if f"{name}{p}" in self._team.names:
                     rng = np.random.default_rng([self.seed, 2, p, self._runs])
                     drawn = (rng.standard_normal if name == "noise" else rng.random)((steps, 1, population.size))
                     arrays[f"{name}{p}"] = drawn.astype(self._program.dtype)
@@ -111,7 +110,9 @@ class Session:
         for w in self._program.plastic:
             projection = self.network.projections[w]
             if projection.normalisation and name in ("", projection.name):
-                normalise_now(self._step, projection.normalisation.total, *self._arrays(w, TAKES["normalise"]))
+                for part in range(self._team.parts):
+                    bounds, arrays = self._bounds(w, part), self._arrays(w, TAKES["normalise"], part)
+                    normalise_now(self._step, projection.normalisation.total, *bounds, *arrays)
 
     def weights(self, name: str):
         """The weights of a plastic projection now, [N_post, N_pre] dense or sparse as declared, in its unit; a copy."""
@@ -134,7 +135,9 @@ class Session:
         (pre, post, *_), (pre_new, post_new, *_) = projection.synapses(), given.synapses()
         if given.shape != projection.shape or not (np.array_equal(pre, pre_new) and np.array_equal(post, post_new)):
             raise ValueError(f"the weights given for '{name}' have other synapses than the projection; keep its shape and sparsity")
-        replace_weights(self._step, given.synapse_values().astype(self._program.dtype), *self._arrays(w, TAKES["replace"]))
+        values = given.synapse_values().astype(self._program.dtype)
+        for part in range(self._team.parts):
+            replace_weights(self._step, values, *self._bounds(w, part), *self._arrays(w, TAKES["replace"], part))
 
     def state(self, population: str, name: str) -> np.ndarray:
         """A state of a population now [size], in SI; a view: writing to it sets the state."""
@@ -161,13 +164,16 @@ class Session:
             if str(saved["structure"]) != self._structure or float(saved["dt_ms"]) != self.dt_ms:
                 raise ValueError(f"{path} holds a session of another network, scheme or dt; start the network it was saved from")
             for name, array in self._moving().items():
-                if name.startswith("due") and not name.startswith("due_n"):
-                    array = array[: saved[name].shape[0]]
                 if saved[name].shape != array.shape:
                     raise ValueError(
                         f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size"
                     )
-                array[...] = saved[name]
+                for part in range(self._team.parts):
+                    self._team.array(name, part)[...] = saved[name]
+                if name.startswith("states"):
+                    self._program.shared[name][...] = saved[name]
+            for w in self._program.plastic:
+                self._restore_lists(w, saved[f"due{w}"])
             self._step, self._runs, self.seed = (int(saved[n]) for n in ("step", "runs", "seed"))
         self._keys = [stream(self.seed, s) for s in range(len(self.network.sources))]
         return self
@@ -180,21 +186,46 @@ class Session:
             raise ValueError(unknown(name, "plastic projection", "session", known))
         return known[name], self.network.projections[known[name]]
 
-    def _arrays(self, w: int, names: tuple[str, ...]) -> list:
-        return [self._own[f"{n}{w}"] if n in MOVING else self._program.shared[f"{n}{w}"] for n in names]
+    def _arrays(self, w: int, names: tuple[str, ...], part: int = 0) -> list:
+        return [self._team.array(f"{n}{w}", part) for n in names]
+
+    def _bounds(self, w: int, part: int) -> np.ndarray:
+        """First of a part's neurons that a projection reaches, and the one after the last."""
+        return self._team.edges[self._program.wires[w].target, part : part + 2]
 
     def _moving(self) -> dict[str, np.ndarray]:
-        """Every array that a step changes and a later one reads."""
-        kept = {n: a for n, a in self._own.items() if not n.startswith(("ids", "fired", "words"))}
-        names = [f"states{p}" for p in range(len(self.network.populations))] + [f"weight{w}" for w in self._program.plastic]
-        return kept | {n: np.asarray(self._program.shared[n]) for n in names}  # no copies
+        """Every array that a step changes and a later one reads, whatever the number of threads; lists are made anew from these."""
+        team, plastic = self._team, self._program.plastic
+        kept: dict[str, np.ndarray] = {f"states{p}": np.asarray(team.program.shared[f"states{p}"]) for p in range(len(team.edges))}
+        kept |= {name: team.gathered(name, int(name[4:].split("_")[0])) for name in self._program.slots}
+        kept |= {f"hold{p}": team.gathered(f"hold{p}", p) for p in range(len(team.edges))}
+        for w in plastic:
+            kept[f"weight{w}"] = np.asarray(team.array(f"weight{w}"))
+            kept |= {f"{n}{w}": team.gathered(f"{n}{w}", self._program.wires[w].target) for n in BY_TARGET}
+            kept |= {f"{n}{w}": np.asarray(team.array(f"{n}{w}")) for n in PAST}  # the same for every thread
+        return kept
 
     def _snapshot(self) -> dict:
         numbers = {"step": self._step, "runs": self._runs, "seed": self.seed, "dt_ms": self.dt_ms, "structure": self._structure}
-        arrays = self._moving()
-        for w in self._program.plastic:  # most of it was never written
-            arrays[f"due{w}"] = arrays[f"due{w}"][: arrays[f"due_n{w}"].max(initial=0)]
-        return {**arrays, **numbers}
+        due = {}
+        for w in self._program.plastic:
+            listed = [_listed(*self._arrays(w, ("due", "due_n"), part)) for part in range(self._team.parts)]
+            due[f"due{w}"] = np.concatenate(listed, axis=1)
+        return {**self._moving(), **due, **numbers}
+
+    def _restore_lists(self, w: int, due: np.ndarray) -> None:
+        """Of each thread: which synapses are due, which neurons are hot and warm."""
+        (in_post,) = self._arrays(w, ("in_post",))
+        for part in range(self._team.parts):
+            low, high = self._bounds(w, part)
+            lists, counts, *warmth = self._arrays(w, ("due", "due_n", "is_hot", "hot", "hot_n", "warm", "warm_list", "warm_n"), part)
+            slot, synapse = due[:, (low <= in_post[due[1]]) & (in_post[due[1]] < high)]
+            counts[:] = np.bincount(slot, minlength=len(counts))
+            for k in np.flatnonzero(counts):
+                lists[: counts[k], k] = synapse[slot == k]
+            for flags, listed, count in (warmth[:3], warmth[3:]):
+                found = np.flatnonzero(flags[low:high]) + int(low)
+                listed[: len(found)], count[0] = found, len(found)
 
     def _events(self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each source: neurons by (step, neuron), and where each step begins."""
@@ -217,22 +248,21 @@ class Session:
 
     def _advance(self, arrays: Mapping[str, np.ndarray], steps: int, progress: Callable[[float], None] | None) -> list[list[np.ndarray]]:
         """Run the loop; the neurons that fired, per population, in order."""
-        arguments = [arrays.get(n, a) for n, a in zip(self._names, self._arguments)]
-        cursor, fill, origin = np.zeros(2, np.int64), np.zeros(len(self.network.populations), np.int64), self._step
-        ids: list[list[np.ndarray]] = [[] for _ in fill]
+        position, origin = (0, 0), self._step
+        ids: list[list[np.ndarray]] = [[] for _ in self.network.populations]
         try:
-            while cursor[0] < 1:
+            while position[0] < 1:
                 started = time.perf_counter()
-                self._driver(cursor, 1, steps, self._budget, fill, origin, *arguments)
-                for p, count in enumerate(fill.tolist()):
-                    ids[p].append(self._own[f"ids{p}"][:count].copy())
-                fill[:] = 0
+                position, fired = self._team.advance(position, 1, steps, self._budget, origin, **arrays)
+                for some, now in zip(ids, fired):
+                    some.append(now)
                 spent = time.perf_counter() - started
                 self._budget = max(self._budget // 4, 1) if spent > CALL_SECONDS else self._budget
                 if progress:
-                    progress(float(cursor[0] or cursor[1] / steps))
+                    progress(float(position[0] or position[1] / steps))
         finally:
-            self._step = origin + int(cursor[0] * steps + cursor[1])
+            trial, step = self._team.position
+            self._step = origin + trial * steps + step
             self._runs += 1
         return ids
 
@@ -248,3 +278,9 @@ class Session:
             if name in record:
                 states[name] = dict(zip(record[name], arrays[f"trace{p}"], strict=True))
         return Recording("compiled", self.scheme, self.dt_ms, spikes, states, final, self.seed)
+
+
+def _listed(due: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Slot and synapse [2, K] of all that is due, in order within each slot."""
+    slots = np.repeat(np.arange(len(count)), count)
+    return np.stack([slots, np.concatenate([due[:n, k] for k, n in enumerate(count)])]).astype(np.int64)

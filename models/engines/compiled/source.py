@@ -35,6 +35,7 @@ from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 from numba import njit
 from numpy import ceil, floor
 
+from spiketwin.models.engines.compiled.meeting import meet, put, take
 from spiketwin.models.engines.compiled.kernels import (
     borrowed, calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
     receive_gated, record, record_weights, send, warm_up, wide_vectors,
@@ -47,12 +48,14 @@ arctan, minimum, maximum = atan, min, max
 DRIVER = '''
 
 @njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-def run(cursor, last, steps, budget, fill, origin, {arguments}):
+def run(cursor, last, steps, budget, fill, origin, part, edges, board, {arguments}):
     """Advance from cursor = (trial, step) by at most `budget` steps, or until trial `last` or a full list of spikes.
 
     fill: how many spikes each population's list holds. origin: steps that the trial had behind it when this run began.
+    This is thread `part` of those on the board; its neurons of population p are edges[p, part] … edges[p, part + 1].
     """
     wide_vectors()
+    parts, meeting = board.shape[0], board[part, 0]
 '''
 
 
@@ -86,6 +89,7 @@ class Cell:
             "fired": spec.threshold,
             "words": spec.threshold,
             "ids": spec.threshold,
+            "mail": spec.threshold,
             "counts": spec.threshold,
             "period": spec.threshold and spec.refractory_kind == "time",
             "which": True,
@@ -111,6 +115,14 @@ class Wire:
     recorded: bool = False
 
 
+@lru_cache(maxsize=256)
+def operations(cell: Cell) -> int:
+    """About how many additions a neuron's step takes the time of: a function counts as twenty of them."""
+    text = " ".join(code(expression, "numba") for _, expression in derive(cell.spec, cell.scheme).assignments)
+    return len(re.findall(r"[-+*/]", text)) + 20 * len(re.findall(r"[a-z0-9]\(", text))
+
+
+@lru_cache(maxsize=256)
 def texts(spec: NeuronSpec) -> tuple[str, ...]:
     """What is evaluated besides the derived step: threshold margin, refractory condition, then the reset's right-hand sides."""
     threshold = margin(spec)[0] if spec.threshold else ""
@@ -118,6 +130,7 @@ def texts(spec: NeuronSpec) -> tuple[str, ...]:
     return tuple(written_out(t, spec.subexpressions) for t in (threshold, condition, *(s.expression for s in spec.reset_statements)))
 
 
+@lru_cache(maxsize=256)
 def used_names(spec: NeuronSpec, scheme: str) -> tuple[str, ...]:
     """Parameters, constants of the step, drives and dt, as far as the functions need them."""
     step = derive(spec, scheme)
@@ -141,15 +154,14 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     bodies += [body.replace("@NAME", name) for body, name in learning.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     here = Path(__file__)
-    called = here.with_name("kernels.py").read_bytes() + b"".join(
-        here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson")
-    )
+    called = here.with_name("kernels.py").read_bytes() + here.with_name("meeting.py").read_bytes()
+    called += b"".join(here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson"))
     version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names, rules)
 
 
 def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
-    """Names of run()'s arguments after cursor, last, steps, budget, fill and origin."""
+    """Names of run()'s arguments after cursor, last, steps, budget, fill, origin, part, edges and board."""
     names = []
     for p, cell in enumerate(cells):
         names += [f"{array}{p}" for array in cell.arrays]
@@ -159,7 +171,7 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
             names += [f"{array}{w}" for array in ARRAYS]
             names += [f"total{w}", f"every{w}"] * wire.normalised + [f"weight_trace{w}"] * wire.recorded
             continue
-        names += [f"weight{w}"] if wire.kind == "dense" else [f"start{w}", f"post{w}", f"weight{w}"]
+        names += [f"weight{w}"] if wire.kind == "dense" else [f"begin{w}", f"end{w}", f"post{w}", f"weight{w}"]
         names += [f"delay{w}"] if wire.ring >= 0 else []
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
         names += [f"events{s}", f"offsets{s}"]
@@ -196,18 +208,18 @@ RESET = ("states", "scalars", "vectors", "signals")
 
 
 def _integrate(cell: Cell) -> str:
-    """Refractoriness, the derived step and the threshold, for every neuron of trial _b at step _now, the run's step _t.
+    """Refractoriness, the derived step and the threshold, for neurons _low … _high of trial _b at step _now, the run's step _t.
 
     Conditions are data, not branches, and nothing is called that LLVM cannot inline: the loop is vectorised.
     """
     spec, step = cell.spec, derive(cell.spec, cell.scheme)
     threshold, condition, *_ = texts(spec)
-    arguments = ", ".join(["_now", "_t", "_b", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
+    arguments = ", ".join(["_now", "_t", "_b", "_low", "_high", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
     lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):", "    wide_vectors()"]
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
     lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
-    lines += ["    for _n in range(_states.shape[2]):"]
+    lines += ["    for _n in range(_low, _high):"]
     per_neuron = (*spec.states, *cell.vectors, *cell.signals, *["noise"] * spec.is_noisy, *["uniform"] * spec.has_random_threshold)
     lines += [f"        {name} = _all_{name}[_n]" for name in per_neuron]
     match spec.refractory_kind:
@@ -257,50 +269,62 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     out = [f"{name} = borrowed({name})" for name in driver_arguments(cells, wires)]
     out += ["b, t = cursor[0], cursor[1]"]
     out += [f"k{p} = m{p} = fill[{p}]" for p, _ in cell_of]
+    out += [f"low{p}, high{p} = edges[{p}, part], edges[{p}, part + 1]" for p, _ in cell_of]
     out += ["for _ in range(budget):"]
     step = ["if b == last:", "    break"]
     for p, _ in spiking:
         step += [f"if m{p} + states{p}.shape[2] > ids{p}.size:", "    break"]
-    begin = [f"hold{p}[:] = 0" for p, cell in cell_of if "hold" in cell.arrays]
-    begin += [f"ring{p}_{r}[:] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
+    begin = [f"hold{p}[low{p}:high{p}] = 0" for p, cell in cell_of if "hold" in cell.arrays]
+    begin += [f"ring{p}_{r}[:, low{p}:high{p}] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
     plastic = [(w, wire) for w, wire in enumerate(wires) if wire.rule]
-    begin += [f"forget({rule_arguments('forget', w)})" for w, _ in plastic]
+    begin += [f"forget({_bounds(wire)}, {rule_arguments('forget', w)})" for w, wire in plastic]
     step += ["now = origin + t", "if now == 0:", *_indented(begin or ["pass"])]
     for w, wire in plastic:
         step += [f"if hot_n{w}[0] > 0:", f"    fade(now, {rule_arguments('fade', w)})"]
         if wire.normalised:
-            step += [f"if now % every{w} == 0:", f"    normalise(now, total{w}, b, {rule_arguments('normalise', w)})"]
-        step += [f"record_weights(t, b, weight{w}, weight_trace{w})"] * wire.recorded
-    step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b])" for p, _ in cell_of)]
+            step += [f"if now % every{w} == 0:", f"    normalise(now, total{w}, b, {_bounds(wire)}, {rule_arguments('normalise', w)})"]
+        step += [f"record_weights(t, b, weight{w}, begin{w}, end{w}, weight_trace{w})"] * wire.recorded
+    step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b], low{p}, high{p})" for p, _ in cell_of)]
     # a call costs some 100 ns for its arrays: none is made in vain
     for p, _ in cell_of:
-        step += [f"if which{p}.size > 0:", f"    record(t, b, states{p}, which{p}, trace{p})"]
-    step += [f"integrate_{names[p]}(now, t, b, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})" for p, cell in cell_of]
+        step += [f"if which{p}.size > 0:", f"    record(t, b, states{p}, low{p}, high{p}, which{p}, trace{p})"]
+    step += [
+        f"integrate_{names[p]}(now, t, b, low{p}, high{p}, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})"
+        for p, cell in cell_of
+    ]
+    for p, _ in spiking:
+        step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, low{p}, high{p}, ids{p}, m{p})", f"first{p}, last{p} = k{p}, m{p}"]
+    if spiking:
+        step += ["if parts > 1:", "    meeting += 1"]
+        step += [f"    put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p, _ in spiking]
+        step += ["    meet(board, part, meeting)"]
+        step += [f"    first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p, _ in spiking]
+        step += ["if part == 0:", *(f"    counts{p}[b, t] = m{p} - k{p}" for p, _ in spiking)]
+    # ids[first:last] are this part's neurons, ids[k:m] all that fired
     for p, cell in spiking:
-        step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, ids{p}, m{p})", f"counts{p}[b, t] = m{p} - k{p}"]
         match cell.spec.refractory_kind:
             case "time":
-                step += [f"if m{p} > k{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, k{p}, m{p}, now)"]
+                step += [f"if last{p} > first{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, first{p}, last{p}, now)"]
             case "condition":
-                step += [f"if m{p} > k{p}:", f"    hold_on(hold{p}, ids{p}, k{p}, m{p})"]
+                step += [f"if last{p} > first{p}:", f"    hold_on(hold{p}, ids{p}, first{p}, last{p})"]
     step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
     for w, wire in enumerate(wires):
         if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
-            _, first, last = _fired(wire).split(", ")
-            sent = [f"if {last} > {first}:"]
+            _, first, beyond = _fired(wire).split(", ")
+            sent = [f"if {beyond} > {first}:"]
             step += [*sent, *_plastic_delivery(w, wire, cells, rules[w])] if wire.rule else [*sent, f"    {_delivery(w, wire)}"]
     for w, wire in plastic:
         if cells[wire.target].spec.threshold:
-            ids = f"ids{wire.target}, k{wire.target}, m{wire.target}"
+            ids = f"ids{wire.target}, first{wire.target}, last{wire.target}"
             step += [
-                f"if m{wire.target} > k{wire.target}:",
+                f"if last{wire.target} > first{wire.target}:",
                 f"    learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})",
             ]
     step += [_reception(p, cell, receptor, f"ring{p}_{r}") for p, cell in cell_of for r, receptor in enumerate(cell.rings)]
     for p, cell in spiking:
         if cell.spec.reset_statements:
             arguments = ", ".join(f"{a}{p}" for a in _arguments(cell, RESET))
-            step += [f"if m{p} > k{p}:", f"    reset_{names[p]}(t, b, {arguments}, ids{p}, k{p}, m{p})"]
+            step += [f"if last{p} > first{p}:", f"    reset_{names[p]}(t, b, {arguments}, ids{p}, first{p}, last{p})"]
     step += ["t += 1", "if t == steps:", "    b, t = b + 1, 0"]
     out += _indented(step)
     out += [f"fill[{p}] = m{p}" for p, _ in cell_of]
@@ -310,6 +334,11 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
 
 def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
+
+
+def _bounds(wire: Wire) -> str:
+    """First of the thread's neurons that a projection reaches, and the one after the last."""
+    return f"low{wire.target}, high{wire.target}"
 
 
 def _fired(wire: Wire) -> str:
@@ -342,16 +371,16 @@ def _delivery(w: int, wire: Wire) -> str:
     ids = _fired(wire)
     ring = f"ring{wire.target}_{wire.ring}"
     if wire.kind == "delayed":
-        return f"deliver_delayed({ids}, start{w}, post{w}, weight{w}, delay{w}, {ring}, now)"
+        return f"deliver_delayed({ids}, begin{w}, end{w}, post{w}, weight{w}, delay{w}, {ring}, now)"
     target = f"{ring}[(now + delay{w}) % {ring}.shape[0]]" if wire.ring >= 0 else f"states{wire.target}[b, {wire.state}]"
     if wire.kind == "dense":
-        return f"deliver_dense({ids}, weight{w}, {target})"
-    return f"deliver({ids}, start{w}, post{w}, weight{w}, {target})"
+        return f"deliver_dense({ids}, weight{w}, {target}, {_bounds(wire)})"
+    return f"deliver({ids}, begin{w}, end{w}, post{w}, weight{w}, {target})"
 
 
 def _reception(p: int, cell: Cell, receptor: str, ring: str) -> str:
     spec = cell.spec
     state = f"states{p}[b, {spec.states.index(receptor)}]"
     if receptor in spec.gated:
-        return f"receive_gated({ring}, now, {state}, hold{p}, {'now' if spec.refractory_kind == 'time' else '0'})"
-    return f"receive({ring}, now, {state})"
+        return f"receive_gated({ring}, now, {state}, low{p}, high{p}, hold{p}, {'now' if spec.refractory_kind == 'time' else '0'})"
+    return f"receive({ring}, now, {state}, low{p}, high{p})"

@@ -1,14 +1,15 @@
-"""One trial in blocks of neurons, side by side, is the trial in one piece, to the last bit."""
+"""One trial whose neurons are shared out over threads is the trial in one piece, to the last bit."""
 
 import numpy as np
 import pytest
 import scipy.sparse
 
 from spiketwin.models.engines.base import prepare
-from spiketwin.models.engines.compiled import CompiledEngine, split
+from spiketwin.models.engines.compiled import CompiledEngine, program
 from spiketwin.models.network import Network, PoissonSource, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron
 from spiketwin.models.spikes import Spikes
+from spiketwin.rules.diehl_cook import diehl_cook
 
 SIZE, STEPS, DT_MS = 200, 100, 0.5
 
@@ -49,7 +50,8 @@ def inputs(source, trials):
 @pytest.mark.parametrize(("model", "scheme"), [("cuba_lif", "exact"), ("noisy_lif", "euler_maruyama")])
 @pytest.mark.parametrize(("source", "trials"), [("given", 1), ("poisson", 2)])
 def test_blocks_give_what_one_piece_gives(monkeypatch, model, scheme, source, trials):
-    monkeypatch.setattr(split, "WORTHWHILE", 1)
+    monkeypatch.setattr(program, "WORTH_MEETING", 1)
+    monkeypatch.setattr(program, "WORTH_WAKING", 1)
     net = network(model, source) if model == "cuba_lif" else Network([Population("cells", neuron(model), SIZE, drives={"i_ext": "0.2 nA"})])
     given = inputs(source, trials) if model == "cuba_lif" else {}
     arguments = dict(dt_ms=DT_MS, scheme=scheme, duration_ms=STEPS * DT_MS, trials=trials, record={"cells": ("v", "i_syn")}, seed=4)
@@ -64,22 +66,110 @@ def test_blocks_give_what_one_piece_gives(monkeypatch, model, scheme, source, tr
             np.testing.assert_array_equal(other.states["cells"][state], whole.states["cells"][state])
 
 
-def test_blocks_are_cut_only_where_it_is_allowed_and_pays():
-    alone = Network([Population("p", neuron("lif"), 1000)])
-    coupled = Network([Population("p", neuron("cuba_lif"), 1000)], [Projection("p", "p", scipy.sparse.csr_array((1000, 1000)), "i_syn")])
-
+def test_neurons_are_shared_out_only_where_it_pays():
     def count(net, threads, duration_ms):
-        return split.blocks(prepare(net, dt_ms=0.1, scheme="exact", duration_ms=duration_ms), threads)
+        made = program.Program(prepare(net, dt_ms=0.1, scheme="exact", duration_ms=duration_ms), np.dtype("float64"))
+        return made.parts(threads, made.run.steps)
 
-    assert count(alone, 2, 1000) == 2 and count(alone, 4, 1000) == 4  # 10^7 neuron steps
-    assert count(alone, 4, 100) == 1  # 10^6: the threads would cost more than they gain
-    assert count(alone, 0, 1000) == 1
-    assert count(coupled, 4, 1000) == 1
-    assert count(Network([Population("p", neuron("lif"), 100)]), 4, 100_000) == 1  # fewer than two times 64 neurons
+    large = Network([Population("p", neuron("lif"), 10_000)])
+    assert count(large, 2, 1000) == 2 and count(large, 4, 1000) == 4
+    assert count(large, 4, 1) == 1  # the threads would cost more than they gain
+    assert count(large, 1, 1000) == 1 and count(large, 0, 1000) == 1
+    assert count(Network([Population("p", neuron("lif"), 100)]), 4, 100_000) == 1  # shorter than a meeting
+
+
+def coupled(learning: bool) -> Network:
+    """Neurons that excite and inhibit each other with delays, dense, sparse and gated; one projection may learn."""
+    rng = np.random.default_rng(3)
+    sparse = scipy.sparse.csr_array(np.where(rng.random((SIZE, SIZE)) < 0.1, rng.normal(0, 60, (SIZE, SIZE)), 0))
+    delays = scipy.sparse.csr_array((rng.uniform(0.5, 6, sparse.nnz), sparse.indices, sparse.indptr), shape=sparse.shape)
+    rule = diehl_cook if learning else None
+    weights = rng.uniform(0, 0.3, (SIZE, 30))
+    return Network(
+        [
+            Population("cells", neuron("cuba_lif"), SIZE, drives={"i_ext": rng.uniform(0.18e-9, 0.25e-9, SIZE)}),
+            Population("others", neuron("diehl_cook_exc"), SIZE),
+        ],
+        [
+            Projection("cells", "cells", sparse, "i_syn", unit="pA", delay_ms=delays, name="recurrent"),
+            Projection("others", "cells", rng.uniform(0, 9, (SIZE, SIZE)), "i_syn", unit="pA", delay_ms=2.0, name="dense"),
+            Projection("cells", "others", np.abs(sparse) * 0.05, "g_inh", unit="nS", name="inhibit"),
+            Projection(
+                "input", "others", weights, "g_exc", unit="nS", name="learning", delay_ms=rng.uniform(0, 5, weights.shape), rule=rule
+            ),
+        ],
+        [PoissonSource("input", 30, 400.0)],
+    )
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_neurons_that_send_each_other_spikes_meet_after_each_step(monkeypatch, learning):
+    monkeypatch.setattr(program, "WORTH_MEETING", 1)
+    monkeypatch.setattr(program, "WORTH_WAKING", 1)
+    net = coupled(learning)
+    arguments = dict(dt_ms=DT_MS, scheme="euler", duration_ms=100, seed=2, trials=1, record={"cells": ("v",)})
+    whole, *others = (CompiledEngine(threads=k).run(net, **arguments) for k in (1, 2, 3))
+    assert len(whole.spikes["cells"]) > 50 and len(whole.spikes["others"]) > 10
+    for other in others:
+        for p in net.populations:
+            assert other.spikes[p.name].equals(whole.spikes[p.name])
+            for state in p.neuron.states:
+                np.testing.assert_array_equal(other.final[p.name][state], whole.final[p.name][state])
+        np.testing.assert_array_equal(other.states["cells"]["v"], whole.states["cells"]["v"])
+        if learning:
+            assert (other.weights["learning"] != net.projections[3].synapse_values()).any()
+            np.testing.assert_array_equal(other.weights["learning"], whole.weights["learning"])
+
+
+def test_a_session_saved_with_one_number_of_threads_goes_on_with_another(monkeypatch, tmp_path):
+    monkeypatch.setattr(program, "WORTH_MEETING", 1)
+    net, found = coupled(True), []
+    for before, after in ((1, 1), (2, 3), (3, 1)):
+        session = CompiledEngine(threads=before).start(net, dt_ms=DT_MS, scheme="euler", seed=5)
+        session.run(duration_ms=60)
+        session.set_weights("learning", session.weights("learning") * 0.9)
+        path = session.save(tmp_path / "session.npz")
+        other = CompiledEngine(threads=after).start(net, dt_ms=DT_MS, scheme="euler", seed=5).load(path)
+        spikes = other.run(duration_ms=60).spikes["others"]
+        found.append((spikes, other.weights("learning"), other.state("others", "theta").copy()))
+    assert len(found[0][0]) > 5
+    for spikes, weights, theta in found[1:]:
+        assert spikes.equals(found[0][0])
+        np.testing.assert_array_equal(weights, found[0][1])
+        np.testing.assert_array_equal(theta, found[0][2])
+
+
+def test_ctrl_c_is_raised_when_all_parts_are_done():
+    from spiketwin.models.engines.compiled.meeting import together
+
+    done = []
+
+    def interrupted():
+        if not done:
+            done.append("first")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        together([interrupted, lambda: done.append("second")], lambda: bool(done))
+    assert sorted(done) == ["first", "second"]
+
+
+def test_a_part_that_fails_is_heard_of():
+    from spiketwin.models.engines.compiled.meeting import together
+
+    def fail():
+        raise ValueError("no")
+
+    ran = []
+    with pytest.raises(ValueError, match="no"):
+        together([lambda: ran.append(0), fail], lambda: bool(ran))
+    together([lambda: ran.append(1), lambda: ran.append(2)], lambda: len(ran) > 1)
+    assert set(ran) == {0, 1, 2}
 
 
 def test_progress_of_blocks_reaches_the_end(monkeypatch):
-    monkeypatch.setattr(split, "WORTHWHILE", 1)
+    monkeypatch.setattr(program, "WORTH_MEETING", 1)
+    monkeypatch.setattr(program, "WORTH_WAKING", 1)
     seen = []
     CompiledEngine(threads=2).run(Network([Population("p", neuron("lif"), 200)]), dt_ms=DT_MS, duration_ms=100, progress=seen.append)
     assert seen and seen[-1] == 1
