@@ -1,10 +1,19 @@
-"""What a data set is to an experiment: images and labels in three parts, and a sentence that states the split."""
+"""What a data set is to an experiment: three parts with their labels, and a sentence that states the split.
+
+A part is one of three forms: `Samples` (intensities), `EventSamples` (spikes) or `Recordings` (signals). Each has
+`labels`, a length, and `part[index]`, the same form for some of its samples. The last two have a time axis, and put
+themselves on the grid of a simulation: `part.batch(index, dt_ms=…, duration_ms=…)`.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,24 +44,26 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Generic[P]):
     """Training, validation and test samples. Choices are made on validation; test is looked at once.
 
+    shape: of one sample without time, e.g. (28, 28), (3, 32, 32) for colours, (700,) for channels.
     split: how the parts were made, for provenance.  source: who made the data, licence.
     """
 
     name: str
-    train: Samples
-    validation: Samples
-    test: Samples
-    shape: tuple[int, int]
+    train: P
+    validation: P
+    test: P
+    shape: tuple[int, ...]
     classes: tuple[str, ...]
     split: str
     source: str
 
     @property
     def inputs(self) -> int:
-        return self.shape[0] * self.shape[1]
+        """Neurons that one sample drives."""
+        return math.prod(self.shape)
 
 
 def stratified(labels: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[np.ndarray]:
