@@ -1,7 +1,8 @@
 """Tactile Braille letters: a robot's fingertip slides over 27 signs, 50 times each; 12 taxels at 40 Hz.
 
 The published file is a gzipped pickle of a list of dicts: 'letter', 'repetition', 'taxel_data' [76 or 77 frames, 12],
-values 0 … 255 that fall under pressure. It is read without running it (see unpickle.py).
+values 0 … 255 that fall under pressure; only taxels 1, 2, 6 and 10 ever leave 255. It is read without running it (see
+unpickle.py).
 
 Source: Müller-Cleve et al. 2022, Braille letter reading: A benchmark for spatio-temporal pattern recognition on
 neuromorphic hardware, Frontiers in Neuroscience 16:951164; CC BY 4.0

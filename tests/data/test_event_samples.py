@@ -57,7 +57,9 @@ def test_an_empty_batch_and_samples_without_events_are_no_error(samples):
     assert samples.batch([1], dt_ms=1.0, duration_ms=5.0).shape == (5, 1, 4)
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 5)), max_size=20), min_size=1, max_size=6), st.sampled_from([1, 2, 4]))
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 5)), max_size=20), min_size=1, max_size=6), st.sampled_from([1, 2, 4])
+)
 def test_a_batch_is_the_histogram_of_the_events(trials, factor):
     """Against a loop: an event at k/4 ms of a unit sets [k // factor, trial, unit] at dt = factor/4 ms."""
     times = np.array([k / 4 for t in trials for k, _ in t])
