@@ -97,14 +97,15 @@ def load_shd(*, download: bool | None = None) -> Dataset[EventSamples]:
     if published.speakers is None or len(np.unique(published.speakers)) <= HELD_OUT:
         raise DataError(f"{paths['train']} must name more than {HELD_OUT} speakers in extra/speaker, so that some can be held out")
     held_out = np.isin(published.speakers, np.unique(published.speakers)[-HELD_OUT:])
+    train, validation, test = published[~held_out], published[held_out], samples(paths["test"])[0]
     return Dataset(
         name="shd",
-        train=published[~held_out],
-        validation=published[held_out],
-        test=samples(paths["test"])[0],
+        train=train,
+        validation=validation,
+        test=test,
         shape=(CHANNELS,),
         classes=classes,
-        split=SHD_SPLIT,
+        split=f"{len(train):,} / {len(validation):,} / {len(test):,}; {SHD_SPLIT}",
         source=f"Spiking Heidelberg Digits: {SOURCE}",
     )
 

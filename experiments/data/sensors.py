@@ -191,7 +191,8 @@ def load_dvs_gesture(sensor: Sensor = DVS_GESTURE, *, download: bool | None = No
     train, test = _parts(sensor, download)
     people = np.asarray(train.speakers)
     held_out = np.isin(people, np.unique(people)[-DVS_GESTURE_HELD_OUT:])
-    return _dataset(sensor, train[~held_out], train[held_out], test, DVS_GESTURE_SPLIT)
+    split = f"{(~held_out).sum():,} / {held_out.sum():,} / {len(test):,}; {DVS_GESTURE_SPLIT}"
+    return _dataset(sensor, train[~held_out], train[held_out], test, split)
 
 
 def _parts(sensor: Sensor, download: bool | None) -> tuple[EventSamples, EventSamples]:

@@ -1,7 +1,8 @@
 """Reading a published pickle without running what it says.
 
-A pickle is a program: it may name any function and call it. This reader knows four names, those that rebuild a numpy
-array, and refuses all others before anything is called. Lists, dicts, tuples, strings and numbers need no name.
+A pickle is a program: it may name any function and call it. This reader knows the three names with which an array of
+numbers is rebuilt, gives each a meaning of its own, and refuses all others before anything is called. Lists, dicts,
+tuples, strings and numbers need no name.
 """
 
 from __future__ import annotations
@@ -14,17 +15,36 @@ import numpy as np
 
 from spiketwin.experiments.data.errors import DataError
 
-_RECONSTRUCT = np.ndarray.__reduce__(np.empty(0))[0]  # numpy's own, wherever this version keeps it
+# To a pickle the class is only a word: called with a buffer, np.ndarray would make arrays of forged pointers.
+_NDARRAY = "numpy.ndarray"
+
+
+def _reconstruct(kind, shape, typecode) -> np.ndarray:
+    """An empty array; the pickle then sets its shape, type and values."""
+    if kind is not _NDARRAY:
+        raise pickle.UnpicklingError(f"it rebuilds {kind!r} as if it were an array")
+    return np.empty(0, dtype=np.uint8)
+
+
+def _dtype(text, *_) -> np.dtype:
+    """The type of plain numbers; arrays of objects are no data."""
+    # a copy: the pickle goes on to set its byte order, and numpy itself uses the original
+    found = np.dtype(str(text), copy=True)
+    if found.kind not in "biufc":
+        raise pickle.UnpicklingError(f"it holds an array of {found}, not of numbers")
+    return found
+
+
 ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _dtype,
 }
 
 
 def unpickle(raw: bytes, path: Path | str):
-    """What a pickle of numpy arrays and plain containers holds; `path` is what an error calls it.
+    """What a pickle of numeric arrays and plain containers holds; `path` is what an error calls it.
 
     Raises DataError naming the file and the name that was refused, or how the pickle is damaged.
     """

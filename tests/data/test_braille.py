@@ -98,6 +98,29 @@ def test_arrays_and_containers_are_read_as_they_were(protocol):
     assert str(found) == str(held)
 
 
+def test_an_array_of_foreign_byte_order_leaves_numpy_as_it_is():
+    found = unpickle(pickle.dumps(np.array([1.0, 2.0], dtype=">f8"), protocol=4), "file")
+    assert found.tolist() == [1, 2] and found.dtype.str == ">f8"
+    assert np.dtype("f8").isnative and np.arange(2.0).tobytes() == np.array([0, 1], dtype="=f8").tobytes()
+
+
+REBUILD = np.empty(0).__reduce__()[0]
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (np.array(["a", None], dtype=object), "it holds an array of object, not of numbers"),
+        (np.array(["a"]), "it holds an array of .*, not of numbers"),
+        (Runs(np.ndarray, (1,), "f8", b"12345678"), "TypeError"),
+        (Runs(REBUILD, np.dtype, (1,), b"b"), "as if it were an array"),
+    ],
+)
+def test_names_that_are_admitted_do_nothing_but_rebuild_arrays_of_numbers(held, message):
+    with pytest.raises(DataError, match=f"some.pkl is no whole pickle of arrays .*({message})"):
+        unpickle(pickle.dumps(held, protocol=4), "some.pkl")
+
+
 @pytest.mark.parametrize("raw", [b"", b"nonsense", pickle.dumps(list(range(1000)))[:-7], b"\x80\x04.", b"(lp0\nI1\n"])
 def test_a_damaged_pickle_is_named(raw):
     with pytest.raises(DataError, match=r"some\.pkl is no whole pickle of arrays"):

@@ -50,7 +50,7 @@ def test_validation_is_on_speakers_that_the_training_part_lacks(shd):
     assert len(shd.test) == 4 and shd.classes == tuple(CLASSES) and shd.inputs == 700
     # samples 8, 9 and 10 of the file, whose labels count 0 … 3 and again
     assert shd.validation.numbers.tolist() == [8, 9, 10] and shd.validation.labels.tolist() == [0, 1, 2]
-    assert "speakers" in shd.split
+    assert shd.split.startswith("9 / 3 / 4; train: ") and "speakers" in shd.split
 
 
 def test_events_are_in_ms_and_on_the_grid(shd):
