@@ -100,7 +100,7 @@ def test_arrays_and_containers_are_read_as_they_were(protocol):
 
 def test_an_array_of_foreign_byte_order_leaves_numpy_as_it_is():
     found = unpickle(pickle.dumps(np.array([1.0, 2.0], dtype=">f8"), protocol=4), "file")
-    assert found.tolist() == [1, 2] and found.dtype.str == ">f8"
+    assert found.tolist() == [1, 2]
     assert np.dtype("f8").isnative and np.arange(2.0).tobytes() == np.array([0, 1], dtype="=f8").tobytes()
 
 
