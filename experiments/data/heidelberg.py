@@ -47,7 +47,9 @@ SHD = _files(
         "shd_test.h5.gz": "3062a80ec0c5719404d5b02e166543b1",
     },
 )
-SHD_SIZE = "8,156 + 2,264 spoken digits as events of 700 channels, up to 1.4 s, 20 classes (0 … 9 in English and German)"
+SHD_SIZE = (
+    "8,156 + 2,264 spoken digits as events of 700 channels, up to 1.4 s, 20 classes (0 … 9 in English and German); needs spiketwin[events]"
+)
 SHD_SPLIT = (
     f"train: the published training file without its {HELD_OUT} speakers of the highest number / "
     "validation: those speakers / test: the published test file, with two speakers of its own"
@@ -61,7 +63,7 @@ SSC = _files(
         "ssc_test.h5.zip": "a35ff1e9cffdd02a20eb850c17c37748",
     },
 )
-SSC_SIZE = "75,466 + 9,981 + 20,382 spoken words as events of 700 channels, up to 1 s, 35 classes"
+SSC_SIZE = "75,466 + 9,981 + 20,382 spoken words as events of 700 channels, up to 1 s, 35 classes; needs spiketwin[events]"
 SSC_SPLIT = "train / validation / test: the three published files"
 
 

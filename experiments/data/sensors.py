@@ -93,7 +93,7 @@ N_MNIST = Sensor(
 )
 N_MNIST_VALIDATION = 5_000
 N_MNIST_SEED = 0
-N_MNIST_SIZE = "60,000 + 10,000 recordings of digits, events of 2 x 34 x 34 pixels, .3 s, 10 classes"
+N_MNIST_SIZE = "60,000 + 10,000 recordings of digits, events of 2 x 34 x 34 pixels, .3 s, 10 classes; needs spiketwin[events]"
 N_MNIST_SPLIT = "55,000 train / 5,000 validation (drawn once from the published training part with every class in equal shares, seed 0) / 10,000 test (published)"
 
 DVS_GESTURE = Sensor(
@@ -116,25 +116,16 @@ DVS_GESTURE = Sensor(
         ".npy",
     ),
     shape=(2, 128, 128),
-    classes=(
-        "hand clapping",
-        "right hand wave",
-        "left hand wave",
-        "right arm clockwise",
-        "right arm counter-clockwise",
-        "left arm clockwise",
-        "left arm counter-clockwise",
-        "arm roll",
-        "air drums",
-        "air guitar",
-        "other gestures",
+    classes=tuple(
+        "hand clapping, right hand wave, left hand wave, right arm clockwise, right arm counter-clockwise, left arm clockwise, "
+        "left arm counter-clockwise, arm roll, air drums, air guitar, other gestures".split(", ")
     ),
     relative=True,
     source="Amir et al. 2017, DVS128 Gesture (cut into samples as tonic publishes it)",
     page="https://research.ibm.com/dvsgesture",
 )
 DVS_GESTURE_HELD_OUT = 4
-DVS_GESTURE_SIZE = "1,077 + 264 recordings of gestures, events of 2 x 128 x 128 pixels, some 6 s, 11 classes"
+DVS_GESTURE_SIZE = "1,077 + 264 recordings of gestures, events of 2 x 128 x 128 pixels, some 6 s, 11 classes; needs spiketwin[events]"
 DVS_GESTURE_SPLIT = (
     f"train: the published training part without its {DVS_GESTURE_HELD_OUT} people of the highest number / "
     "validation: those people / test: the published test part, which has people of its own"
@@ -208,6 +199,8 @@ def _parts(sensor: Sensor, download: bool | None) -> tuple[EventSamples, EventSa
         events = TonicEvents(dataset, tuple(dataset.data[i] for i in order), order, sensor.shape, sensor.relative)
         people = np.array(dataset.users)[order] if hasattr(dataset, "users") else None
         labels = np.array(dataset.targets, dtype=np.int64)[order]
+        if not np.isin(labels, range(len(sensor.classes))).all():
+            raise DataError(f"{paths[key]} has labels {labels.min()} … {labels.max()}, expected 0 … {len(sensor.classes) - 1}")
         found.append(EventSamples(events, np.arange(len(order)), labels, int(np.prod(sensor.shape)), people))
     return found[0], found[1]
 

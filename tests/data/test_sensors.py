@@ -146,6 +146,12 @@ def test_gestures_hold_out_people_and_count_time_from_their_first_event(machine)
     assert found.test.events(0)[1].tolist() == [2 * 128 * 128 - 1]
 
 
+def test_a_label_beyond_the_classes_is_named(machine):
+    sensor = gestures(machine, {(person, 11): [[0, 0, 0, 0]] for person in range(6)}, {(24, 0): [[0, 0, 0, 0]]})
+    with pytest.raises(DataError, match=r"ibmGestureTrain\.tar\.gz has labels 11 … 11, expected 0 … 10"):
+        sensors.load_dvs_gesture(sensor)
+
+
 @pytest.mark.parametrize("name", ["n-mnist", "dvs-gesture"])
 def test_without_tonic_the_extra_is_named(machine, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "tonic.datasets", None)
