@@ -100,6 +100,14 @@ def show_list() -> None:
         print(f"  {name:<20}{experiment(name).QUESTION}")
 
 
+def show_data() -> None:
+    """Data sets: how large, how split, and where they were found or how to get them."""
+    from spiketwin.experiments.data import DATASETS
+
+    for name, entry in DATASETS.items():
+        print(f"{name}\n  {entry.size}\n  split: {entry.split}\n  {entry.whereabouts()}")
+
+
 ENGINE_SUMMARY = {
     "brian": "Brian2, continuous-time reference",
     "torch": "torch module: batched, trainable, CPU and CUDA",
@@ -306,6 +314,7 @@ def results(check: bool = False) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "demo": _command(demo, "demo"),
     "list": _command(show_list, "list"),
+    "data": _command(show_data, "data"),
     "run": run_experiment,
     "crosscheck": crosscheck,
     "derive": _command(derive, "derive"),

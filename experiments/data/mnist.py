@@ -10,10 +10,12 @@ import numpy as np
 
 from spiketwin.experiments.data.dataset import Dataset, Samples
 from spiketwin.experiments.data.errors import DataError
-from spiketwin.experiments.data.folders import Remote, locate
+from spiketwin.experiments.data.folders import Files, Remote, locate
 from spiketwin.experiments.data.idx import parse, unpacked
 
 VALIDATION = 5_000
+SIZE = "60,000 + 10,000 images of 28 x 28, 10 classes"
+SPLIT = "55,000 train / 5,000 validation (the last of the published training files) / 10,000 test (published)"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Published:
     source: str
     md5: dict[str, str]
     gz: dict[str, str]
+
+    @property
+    def files(self) -> Files:
+        remote = {f"{f}.gz": Remote(f"{self.url}{f}.gz", f"md5:{self.gz[f]}") for f in FILES}
+        return Files(self.name, {f: (f"{f}.gz", f) for f in FILES}, remote)
 
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -79,8 +86,7 @@ def load(published: Published, *, download: bool | None = None) -> Dataset:
     download: fetch missing files; None asks the environment (SPIKETWIN_DOWNLOAD=1).
     Raises DataError when files are missing or are not the published ones.
     """
-    remote = {f"{f}.gz": Remote(f"{published.url}{f}.gz", f"md5:{published.gz[f]}") for f in FILES}
-    folder = locate(published.name, {f: (f"{f}.gz", f) for f in FILES}, remote, download=download)
+    folder = locate(published.files, download=download)
     arrays = [_read(folder[f], published.md5[f], 3 if "images" in f else 1) for f in FILES]
     images, labels, test_images, test_labels = (a.reshape(len(a), -1) if a.ndim == 3 else a.astype(np.int64) for a in arrays)
     train = Samples(images, labels, maximum=255)
@@ -91,7 +97,7 @@ def load(published: Published, *, download: bool | None = None) -> Dataset:
         test=Samples(test_images, test_labels, maximum=255),
         shape=(28, 28),
         classes=published.classes,
-        split="55,000 train / 5,000 validation (the last of the published training files) / 10,000 test (published)",
+        split=SPLIT,
         source=published.source,
     )
 
