@@ -34,8 +34,8 @@ def count(spikes) -> Any:
 
 def rate_hz(spikes, dt_ms: float | None = None) -> Any:
     """Rate per trial and neuron [B, N] in Hz.  spikes: Spikes, or [T, B, N] together with dt_ms."""
-    dt_ms, steps = _step(spikes, dt_ms), spikes.shape[0]
-    return count(spikes) / (steps * dt_ms * 1e-3)
+    dt_ms, many = _step(spikes, dt_ms), count(spikes)
+    return many / (spikes.shape[0] * dt_ms * 1e-3)
 
 
 def first_spike_ms(spikes, dt_ms: float | None = None, *, silent_ms: float = inf) -> Any:
@@ -86,12 +86,13 @@ def max_over_time(v) -> Any:
 
 
 def _over_time(tensor) -> Any:
-    """The tensor, or an array made of a list. Raises ValueError unless it is [T, B, N] with at least one step."""
+    """The tensor. Raises ValueError unless it is [T, B, N] with at least one step."""
     if isinstance(tensor, Spikes):
         raise ValueError(f"membranes [T, B, N] are needed, but {tensor!r} was given; record the state, e.g. record={{'out': ('v',)}}")
-    tensor = tensor if hasattr(tensor, "ndim") else np.asarray(tensor)
-    if tensor.ndim != 3 or not len(tensor):
-        raise ValueError(f"a tensor [T, B, N] with at least one step is needed; got shape {tuple(tensor.shape)}")
+    shape = tuple(getattr(tensor, "shape", ()))
+    if len(shape) != 3 or not shape[0]:
+        what = f"shape {shape}" if hasattr(tensor, "shape") else f"a {type(tensor).__name__}; make it one with np.asarray"
+        raise ValueError(f"a tensor [T, B, N] with at least one step is needed; got {what}")
     return tensor
 
 

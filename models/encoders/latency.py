@@ -45,8 +45,9 @@ def time_to_first_spike_ms(x, *, tau_ms: float = 20.0, threshold: float = 0.2, t
 def time_to_first_spike_value(spikes: Spikes, *, tau_ms: float = 20.0, threshold: float = 0.2) -> np.ndarray:
     """The intensities [B, N] behind the first spikes: threshold / (1 - exp(-T/tau)), at most 1; 0 where there is none."""
     _check(tau_ms, threshold)
-    share = -np.expm1(-first_spike_ms(spikes) / tau_ms)
-    return np.where(np.isinf(first_spike_ms(spikes)), 0.0, threshold / np.maximum(share, threshold))
+    time_ms = first_spike_ms(spikes)
+    share = -np.expm1(-time_ms / tau_ms)
+    return np.where(np.isfinite(time_ms), threshold / np.maximum(share, threshold), 0.0)
 
 
 def log_temporal(x, *, halving_ms: float = 10.0, tmax_ms: float = 100.0, dt_ms: float = 1.0) -> Spikes:
@@ -70,7 +71,7 @@ def log_temporal_ms(x, *, halving_ms: float = 10.0, tmax_ms: float = 100.0) -> n
     """When each input fires, in ms [B, N]; inf where it does not."""
     x = intensities(x)
     positive(halving_ms=halving_ms)
-    return _cut(halving_ms * np.log2(1 / np.where(x > 0, x, 1), out=np.full(x.shape, np.inf), where=x > 0), tmax_ms)
+    return _cut(-halving_ms * np.log2(x, out=np.full(x.shape, -np.inf), where=x > 0), tmax_ms)
 
 
 def log_temporal_value(spikes: Spikes, *, halving_ms: float = 10.0) -> np.ndarray:

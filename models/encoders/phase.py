@@ -40,7 +40,7 @@ def phase(x, *, phases: int = 8, phase_ms: float = 1.0, periods: int = 1, dt_ms:
 def phase_rate_hz(x, *, phases: int = 8, phase_ms: float = 1.0) -> np.ndarray:
     """The rate [B, N] in Hz: the number of ones among the digits of x, over a period."""
     whole = _digits(x, phases)
-    return sum((whole >> k) & 1 for k in range(phases)) / (phases * phase_ms) * 1e3
+    return np.sum([whole >> k & 1 for k in range(phases)], axis=0) / (phases * phase_ms) * 1e3
 
 
 def phase_value(spikes: Spikes, *, phases: int = 8, phase_ms: float = 1.0) -> np.ndarray:
