@@ -65,13 +65,11 @@ def first_spike_ms(spikes, dt_ms: float | None = None, *, silent_ms: float = inf
 def mean_interval_ms(spikes: Spikes) -> np.ndarray:
     """Mean time between two spikes of a neuron [B, N] in ms: (last - first) / (count - 1); NaN below two spikes."""
     _, B, N = spikes.shape
-    last = np.full((B, N), -inf)
+    last, many, mean = np.full((B, N), -inf), spikes.counts(), np.full((B, N), np.nan)
     np.maximum.at(last, (spikes.batch, spikes.neuron), spikes.times_ms())
-    many = spikes.counts()
     several = many > 1
-    return np.divide(
-        np.subtract(last, spikes.first_ms(), out=np.full((B, N), np.nan), where=several), many - 1, where=several, out=last * np.nan
-    )
+    mean[several] = (last[several] - spikes.first_ms()[several]) / (many - 1)[several]
+    return mean
 
 
 def membrane_mean(v) -> Any:

@@ -28,16 +28,20 @@ def delta(x, *, delta: float, dt_ms: float) -> Spikes:
     x = signals(x)
     positive(delta=delta, dt_ms=dt_ms)
     T, B, N = x.shape
-    level, events = np.zeros((B, N)), []  # of the reference, in deltas above the start: whole numbers do not drift
+    scaled = (x - x[0]) / delta
+    level = np.zeros((B, N))  # of the reference, in deltas above the start: whole numbers do not drift
+    steps, batches, neurons = [], [], []
     for n in range(T):
-        distance = (x[n] - x[0]) / delta - level
+        distance = scaled[n] - level
         # a ramp of .1 per step reaches a delta of .1 up to rounding
-        on, off = distance >= 1 - ROUNDING, distance <= ROUNDING - 1
-        level += on
-        level -= off
-        events.append(np.nonzero(np.concatenate((on, off), axis=1)))
-    step = np.repeat(np.arange(T), [len(b) for b, _ in events])
-    batch, neuron = (np.concatenate(part) for part in zip(*events, strict=True))
+        batch, neuron = np.nonzero(np.abs(distance) >= 1 - ROUNDING)
+        if batch.size:
+            way = np.sign(distance[batch, neuron])
+            level[batch, neuron] += way
+            steps.append(np.full(batch.size, n))
+            batches.append(batch)
+            neurons.append(np.where(way > 0, neuron, N + neuron))
+    step, batch, neuron = (np.concatenate([np.empty(0, dtype=np.int64), *part]) for part in (steps, batches, neurons))
     return Spikes(step, batch, neuron, (T, B, 2 * N), dt_ms)
 
 

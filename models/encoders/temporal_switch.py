@@ -38,10 +38,12 @@ def temporal_switch_ms(x, *, tmax_ms: float = 100.0) -> np.ndarray:
 
 
 def temporal_switch_value(spikes: Spikes, *, tmax_ms: float = 100.0) -> np.ndarray:
-    """The intensities [B, N] behind spikes of 2 N neurons: (off - on) / tmax; 0 for a pair that is not complete."""
+    """The intensities [B, N] behind spikes of 2 N neurons: (off - on) / tmax; 0 without an "on".
+
+    Where "off" has not come when the trial ends, the current has flowed until then, and that is what is returned, at most 1.
+    """
     positive(tmax_ms=tmax_ms)
     if spikes.shape[2] % 2:
         raise ValueError(f"{spikes!r} has an odd number of neurons; a temporal switch has two for each value")
-    on, off = np.split(first_spike_ms(spikes), 2, axis=1)
-    complete = np.isfinite(on) & np.isfinite(off)
-    return np.subtract(off, on, out=np.zeros_like(on), where=complete) / tmax_ms
+    on, off = np.split(first_spike_ms(spikes, silent_ms=spikes.shape[0] * spikes.dt_ms), 2, axis=1)
+    return np.clip((off - on) / tmax_ms, 0, 1)

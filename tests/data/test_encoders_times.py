@@ -132,7 +132,10 @@ def test_the_time_between_two_spikes_is_the_value():
     assert spikes.shape == (41, 1, 6)
     assert first_spike_ms(spikes)[0].tolist() == [0, np.inf, 0, 10, np.inf, 40]
     assert temporal_switch_ms([[0.25, 0.0, 1.0]], tmax_ms=40)[0].tolist() == [10, 0, 40]
-    assert temporal_switch_value(spikes.trials(slice(0, 1)), tmax_ms=40)[0].tolist() == [0.25, 0, 1]
+    assert temporal_switch_value(spikes, tmax_ms=40)[0].tolist() == [0.25, 0, 1]
+    # after 20 ms the third is still on
+    early = Spikes(spikes.step[:-1], spikes.batch[:-1], spikes.neuron[:-1], (20, 1, 6), 1.0)
+    assert temporal_switch_value(early, tmax_ms=40)[0].tolist() == [0.25, 0, 0.5]
     with pytest.raises(ValueError, match="odd number"):
         temporal_switch_value(Spikes([], [], [], (5, 1, 3), 1.0))
 
