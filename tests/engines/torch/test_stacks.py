@@ -1,0 +1,221 @@
+"""Networks built from a line of text equal those built by hand, and their parts do what the line says."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spiketwin.models.engines.torch import SpikingLayer, TorchNetwork
+from spiketwin.models.network import Network, Population, Projection, SpikeSource, stack
+from spiketwin.models.neurons import neuron
+from spiketwin.models.spec import SpecError
+from spiketwin.models.stacks import StackError, each, gamma, leaky, leaky_integrator, tau_from_beta
+from spiketwin.rules.surrogate import fast_sigmoid
+from train_convolutional import BETA, ORDER, SURROGATE, Size, ours
+
+DOUBLE = torch.float64
+TUTORIAL = "12C5-MP2-64C5-MP2-1024FC10"
+
+
+def small(text="FC5-FC3", shape=(4,), **how):
+    torch.manual_seed(0)
+    made = stack(text, input_shape=shape, **{"neuron": leaky(5.0), "dt_ms": 1.0, "surrogate": fast_sigmoid(5), "dtype": DOUBLE, **how})
+    with torch.no_grad():  # so that all layers fire
+        for name, p in made.named_parameters():
+            if name.endswith("weight") and p.ndim > 1:
+                p *= 3
+    return made
+
+
+def spikes(T=20, B=3, shape=(4,), share=0.4, seed=1):
+    return (torch.rand(T, B, *shape, generator=torch.Generator().manual_seed(seed)) < share).to(DOUBLE)
+
+
+def test_the_tutorials_network_equals_the_one_built_by_hand():
+    size = Size(batch=4, steps=12)
+    forward, parameters = ours(size)
+    with torch.no_grad():
+        [p.mul_(4) for p in parameters[::2]]
+    text = stack(
+        TUTORIAL, neuron=leaky(tau_from_beta(BETA, 1.0)), dt_ms=1.0, surrogate=fast_sigmoid(SURROGATE), input_shape=(1, 28, 28),
+        order=ORDER, detach_reset=False,
+    )  # fmt: skip
+    assert [p.shape for p in text.parameters()] == [p.shape for p in parameters]
+    with torch.no_grad():
+        for mine, theirs in zip(text.parameters(), parameters):
+            mine.copy_(theirs)
+    images = torch.rand(size.batch, 1, 28, 28)
+    output, hidden = forward(images)
+    found = text(images, steps=size.steps)
+    assert all(h.sum() > 100 for h in (*hidden, output))
+    assert torch.equal(found.output, output)
+    assert list(found.spikes) == ["neurons1", "neurons2", "neurons3"]
+    for mine, theirs in zip(found.spikes.values(), (*hidden, output)):
+        assert torch.equal(mine, theirs)
+    labels = torch.arange(size.batch)
+    for result in (output, found.output):
+        nn.functional.cross_entropy(result.sum(0), labels).backward()
+    for mine, theirs in zip(text.parameters(), parameters):
+        assert theirs.grad.any()
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=0, atol=0)
+
+
+def test_an_image_is_convolved_once():
+    net, calls = small("3C3-MP2-FC4", (1, 8, 8)), []
+    net.parts["conv1"].module.conv1.register_forward_hook(lambda *_: calls.append(1))
+    image = torch.rand(2, 1, 8, 8, dtype=DOUBLE)
+    once = net(image, steps=15)
+    assert len(calls) == 1
+    assert once.output.shape == (15, 2, 4) and once.spikes["neurons1"].sum() > 10
+    for x in (image[None], image.expand(15, 2, 1, 8, 8)):
+        assert torch.equal(net(x, steps=15).output, once.output)
+    assert len(calls) == 3
+    assert torch.equal(net(torch.stack([image] * 15)).output, once.output)
+
+
+def test_a_readout_without_threshold_gives_its_membrane_after_each_step():
+    net = small("FC5-FC3", readout=leaky_integrator(10.0))
+    x = spikes()
+    found = net(x, record={"neurons1": ("v",), "neurons2": ("v",)})
+    assert list(found.spikes) == ["neurons1"] and found.spikes["neurons1"].sum() > 20
+    # v <- exp(-1/10) v + W s + b, by hand
+    linear, v, expected = net.parts["fc2"].module.fc2, torch.zeros(3, 3, dtype=DOUBLE), []
+    for s in found.spikes["neurons1"]:
+        v = np.exp(-0.1) * v + linear(s)
+        expected.append(v)
+    torch.testing.assert_close(found.output, torch.stack(expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.final["neurons2"]["v"], v, rtol=1e-12, atol=1e-12)
+    # states are those at the start of a step
+    torch.testing.assert_close(found.states["neurons2"]["v"][1:], found.output[:-1], rtol=0, atol=0)
+    assert found.states["neurons1"]["v"].shape == (20, 3, 5)
+
+
+def test_models_with_units_take_weights_in_natural_ones():
+    net = small("FC6-FC2", neuron="rnn_lif", readout="leaky_readout")
+    assert [layer.unit for layer in net.neuron_layers().values()] == ["nA", "nA"]
+    found = net(spikes(share=0.8))
+    assert 0.02 < found.spikes["neurons1"].mean() < 0.9
+    assert 1e-5 < found.output.abs().max() < 1  # volts
+    assert small("FC6-FC2", neuron="rnn_lif", unit="uA").neuron_layers()["neurons1"].unit == "uA"
+
+
+def test_recurrent_neurons_are_a_projection_of_the_population_onto_itself():
+    net = small("FC6R")
+    layer = net.neuron_layers()["neurons1"]
+    assert layer.weight.shape == (6, 6) and "recurrent" in repr(net.plan())
+    x = spikes()
+    linear = net.parts["fc1"].module.fc1
+    with torch.no_grad():
+        linear.bias.zero_()
+    found = net(x).output
+    network = Network(
+        [Population("a", leaky(5.0), 6)],
+        [
+            Projection("in", "a", linear.weight.detach().numpy(), "v", name="w"),
+            Projection("a", "a", layer.weight.detach().numpy(), "v", name="u"),
+        ],
+        [SpikeSource("in", 4)],
+    )
+    reference = TorchNetwork(network, dt_ms=1.0, surrogate=fast_sigmoid(5), dtype=DOUBLE)
+    expected = reference({"in": x}).spikes["a"]
+    assert expected.sum() > 20
+    assert torch.equal(found, expected)
+    price = torch.randn_like(found)
+    (found * price).sum().backward()
+    (expected * price).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, reference.projections["u"].weight.grad, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(linear.weight.grad, reference.projections["w"].weight.grad, rtol=1e-10, atol=1e-12)
+    assert layer.weight.grad.any()
+
+
+def cells(net, name):
+    return net.neuron_layers()[name].network.populations["cells"]
+
+
+def test_parameters_for_all_layers_for_one_and_for_each_neuron():
+    values = {"tau_mem": {"neurons1": gamma(20.0), "neurons2": "8 ms"}, "v_threshold": each(0.7)}
+    net = small("FC50-FC3", parameters=values, trainable_parameters=("tau_mem", "v_threshold"), seed=3)
+    first, second = cells(net, "neurons1"), cells(net, "neurons2")
+    np.testing.assert_allclose(first.tau_mem.detach(), np.random.default_rng(3).gamma(3, 20 / 3, 50))
+    assert first.tau_mem.shape == (50,) and second.tau_mem.item() == pytest.approx(8.0)
+    assert torch.equal(second.v_threshold.detach(), torch.full((3,), 0.7, dtype=DOUBLE))
+    (net(spikes()).output * torch.randn(20, 3, 3, dtype=DOUBLE)).sum().backward()
+    for name, p in net.named_parameters():
+        assert p.grad is not None and p.grad.any(), name
+    # what the readout has no use for stays out of it
+    net = small("FC5-FC3", readout=leaky_integrator(), parameters={"v_threshold": 0.5}, trainable_parameters=("v_threshold",))
+    assert cells(net, "neurons1").v_threshold.item() == 0.5 and not hasattr(cells(net, "neurons2"), "v_threshold")
+
+
+def test_learnable_time_constants_are_learned():
+    """A student whose neurons leak too fast finds the time constant of its teacher from the teacher's membrane."""
+    teacher = small("FC1", (1,), neuron=leaky_integrator(20.0))
+    student = small("FC1", (1,), neuron=leaky_integrator(5.0), trainable_parameters=("tau_mem",))
+    x = spikes(60, 4, (1,))
+    tau = cells(student, "neurons1").tau_mem
+    optimiser = torch.optim.Adam([tau], lr=1.5)
+    target = teacher(x).output.detach()
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.mse_loss(student(x).output, target).backward()
+        optimiser.step()
+    assert tau.item() == pytest.approx(20.0, rel=0.05)
+
+
+def test_it_saves_loads_and_moves_as_a_torch_module():
+    how = dict(steps=20, parameters={"tau_mem": gamma(10.0)}, trainable_parameters=("tau_mem",))
+    text = "FC6-BN-D.2-FC5d3-FC4R"
+    a, b = small(text, **how), small(text, **how, seed=5)
+    with torch.no_grad():
+        for p in a.parameters():
+            p += 0.1
+    a(spikes())
+    a.anneal_(0.5)
+    assert not torch.equal(a.eval()(spikes()).output, b.eval()(spikes()).output)
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(a(spikes()).output, b(spikes()).output) and a(spikes()).output.sum() > 5
+    assert torch.equal(copy.deepcopy(a)(spikes()).output, a(spikes()).output)
+    # events as whole numbers or bool are taken in the module's precision
+    assert a.float()(spikes().bool()).output.dtype == torch.float32
+
+
+def test_the_plan_has_a_row_for_each_part():
+    net = small("3C3-MP2-FC4R", (1, 8, 8))
+    net(spikes(shape=(1, 8, 8), share=0.05))
+    plan = net.plan()
+    assert [s.name for s in plan.steps] == ["conv1", "neurons1", "fc2", "neurons2", "neurons2.recurrent"]
+    assert "event-driven" in plan["conv1"].why and "fused kernel" in plan["neurons1"].path
+    assert "\n" not in plan["fc2"].why
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: small("FC5-BN-FC3"), ValueError, r"say how many there are at most, steps=…"),
+        (lambda: small("FC5-LSTM3", readout=leaky_integrator()), StackError, "ends with spikes of its own"),
+        (lambda: small(parameters={"tau_men": 3}), SpecError, "Did you mean 'tau_mem'"),
+        (lambda: small(trainable_parameters=("r",)), SpecError, "unknown parameter 'r'"),
+        (lambda: small(parameters={"tau_mem": {"neuron1": 3}}), ValueError, "Did you mean 'neurons1'"),
+        (lambda: small(parameters={"tau_mem": -3.0}), SpecError, "lies outside"),
+        (lambda: small(neuron="cuba_lif_2"), SpecError, "has 2 receptors"),
+        (lambda: small(neuron="lief"), ValueError, "unknown model 'lief'"),
+        (lambda: small()(torch.zeros(3, 4)), ValueError, "say how many there are with steps"),
+        (lambda: small()(torch.zeros(3, 2, 5)), ValueError, r"give \[T, B, \*\(4,\)\]"),
+        (lambda: small()(torch.zeros(3, 2, 4), steps=5), ValueError, "x has 3 steps, but steps = 5"),
+        (lambda: small()(torch.zeros(2, 4), steps=0), ValueError, "steps = 0"),
+        (lambda: small()(torch.zeros(3, 2, 4), record={"neurons9": ("v",)}), ValueError, "Did you mean 'neurons"),
+        (lambda: small()(torch.zeros(3, 2, 4), record={"neurons1": ("w",)}), ValueError, "state to record"),
+    ],
+)
+def test_errors_name_the_thing(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_neuron_layers_are_those_of_the_engine():
+    assert all(isinstance(layer, SpikingLayer) for layer in small().neuron_layers().values())
+    assert small(neuron=neuron("rnn_lif")).neuron_layers()["neurons1"].spec is neuron("rnn_lif")
