@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from spiketwin.models.engines import get_engine
 from spiketwin.models.engines.torch import SpikingLayer, TorchNetwork
-from spiketwin.models.network import Network, Population, Projection, SpikeSource, stack
+from spiketwin.models.network import Convolution, Network, Population, Projection, SpikeSource, stack
 from spiketwin.models.neurons import neuron
 from spiketwin.models.spec import SpecError
+from spiketwin.models.spikes import Spikes
 from spiketwin.models.stacks import StackError, each, gamma, leaky, leaky_integrator, tau_from_beta
 from spiketwin.rules.surrogate import fast_sigmoid
 from train_convolutional import BETA, ORDER, SURROGATE, Size, ours
@@ -200,7 +202,9 @@ def test_the_plan_has_a_row_for_each_part():
         (lambda: small(parameters={"tau_men": 3}), SpecError, "Did you mean 'tau_mem'"),
         (lambda: small(trainable_parameters=("r",)), SpecError, "unknown parameter 'r'"),
         (lambda: small(parameters={"tau_mem": {"neuron1": 3}}), ValueError, "Did you mean 'neurons1'"),
-        (lambda: small(parameters={"tau_mem": -3.0}), SpecError, "lies outside"),
+        (lambda: small(parameters={"tau_mem": -3.0}), SpecError, "layer 'neurons1': .*lies outside"),
+        (lambda: small(parameters={"tau_mem": np.ones(4)}), ValueError, r"layer 'neurons1': .*has shape \(4,\); give one value or 5"),
+        (lambda: small(neuron=leaky_integrator()), SpecError, "never spikes, so the layers behind it would hear nothing"),
         (lambda: small(neuron="cuba_lif_2"), SpecError, "has 2 receptors"),
         (lambda: small(neuron="lief"), ValueError, "unknown model 'lief'"),
         (lambda: small()(torch.zeros(3, 4)), ValueError, "say how many there are with steps"),
@@ -219,3 +223,52 @@ def test_errors_name_the_thing(make, error, message):
 def test_neuron_layers_are_those_of_the_engine():
     assert all(isinstance(layer, SpikingLayer) for layer in small().neuron_layers().values())
     assert small(neuron=neuron("rnn_lif")).neuron_layers()["neurons1"].spec is neuron("rnn_lif")
+
+
+def equal_in_other_engines(net, x, engines):
+    """The spikes of each layer, and those of the network that the stack says it is."""
+    found, network = net.eval()(x), net.to_network()
+    inputs = {"input": x.flatten(2), "bias": torch.ones(*x.shape[:2], 1, dtype=DOUBLE)}
+    assert [s.name for s in network.sources] == ["input", "bias"]
+    for name in engines:
+        events = {key: Spikes.from_dense(value.numpy().astype(int), net.dt_ms) for key, value in inputs.items()}
+        run = get_engine(name).run(network, events, dt_ms=net.dt_ms)
+        for layer, spikes_found in found.spikes.items():
+            assert spikes_found.sum() > 10
+            np.testing.assert_array_equal(spikes_found.flatten(2).detach(), run.spikes[layer].dense())
+
+
+def test_a_stack_runs_in_other_engines():
+    net = small("3C3-AP2-D.3-FC6d4-FC5R-FC4", (1, 10, 10), dt_ms=0.5, parameters={"tau_mem": {"neurons1": gamma(10.0)}})
+    network = net.to_network()
+    assert [(p.source, p.target, p.is_sparse) for p in network.projections] == [
+        ("input", "neurons1", True), ("bias", "neurons1", False), ("neurons1", "neurons2", False),
+        ("neurons2", "neurons3", False), ("bias", "neurons3", False), ("neurons3", "neurons3", False),
+        ("neurons3", "neurons4", False), ("bias", "neurons4", False),
+    ]  # fmt: skip
+    equal_in_other_engines(net, spikes(30, 2, (1, 10, 10)), ["torch", "compiled"])
+
+
+def test_brian2_runs_a_stack_with_learned_delays():
+    equal_in_other_engines(small("FC5d4-FC4"), spikes(40, 1), ["brian"])
+
+
+def test_a_lone_convolution_stays_one():
+    net = small("4C3s2p1-FC3", (2, 7, 7), neuron=neuron("rnn_lif").with_defaults(v_threshold=0.3))
+    assert isinstance(net.to_network().projections[0].weights, Convolution)
+    equal_in_other_engines(net, spikes(30, 2, (2, 7, 7)), ["compiled"])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("3C3-MP2-FC4", "'conv1', a MaxPool2d, is no sum of weighted spikes"),
+        ("3C3-BN-FC4", "'norm1', a NormThroughTime"),
+        ("3C3p1-3SEW3-FC4", "'sew2', a Block"),
+        ("FC4-LSTM3", "'lstm2', a SpikingLSTM"),
+        ("3C3-N-AP2-FC4d3", "belong to pooled inputs"),
+    ],
+)
+def test_what_is_no_projection_is_named(text, message):
+    with pytest.raises(ValueError, match=message):
+        small(text, (1, 8, 8), steps=5).to_network()

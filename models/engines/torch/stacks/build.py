@@ -93,6 +93,8 @@ def stack(
     builder = Builder(specs, steps, norm, unit, dict(parameters or {}), tuple(trainable_parameters), np.random.default_rng(seed), options)
     made = Stack(declaration, builder.chain(declaration.layers), dt_ms, dtype)
     layers = made.neuron_layers()
+    if silent := [layer for layer in list(layers.values())[:-1] if not layer.spec.threshold]:
+        raise SpecError(f"'{silent[0].spec.name}' never spikes, so the layers behind it would hear nothing; give it as readout=…")
     for name, given in (parameters or {}).items():
         if isinstance(given, Mapping) and (strange := [layer for layer in given if layer not in layers]):
             raise ValueError(f"parameter '{name}': " + unknown(strange[0], "neuron layer", text, layers))
@@ -163,7 +165,10 @@ class Builder:
     def neurons(self, name: str, shape: Shape, is_recurrent: bool) -> SpikingLayer:
         spec, size = self.specs.get(name, self.specs[""]), prod(shape)
         values = {p: self.value(v, name, size) for p, v in self.parameters.items() if p in spec.parameters}
-        population = Population(CELLS, spec, size, {p: v for p, v in values.items() if v is not None})
+        try:
+            population = Population(CELLS, spec, size, {p: v for p, v in values.items() if v is not None})
+        except ValueError as error:
+            raise type(error)(f"layer '{name}': {error}") from None
         trainable = tuple(p for p in self.trainable if p in spec.parameters)
         how = {"unit": self.unit_of(spec), "trainable_parameters": trainable, **self.options}
         return RecurrentLayer(population, **how) if is_recurrent else SpikingLayer(population, shape, **how)

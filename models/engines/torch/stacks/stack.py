@@ -12,6 +12,7 @@ from spiketwin.models.engines.torch.layer import SpikingLayer
 from spiketwin.models.engines.torch.plan import Plan
 from spiketwin.models.engines.torch.stacks.chain import Chain, Pass
 from spiketwin.models.engines.torch.stacks.delays import DelayedLinear
+from spiketwin.models.network import Network
 from spiketwin.models.spec import unknown
 from spiketwin.models.stacks.text import StackText
 
@@ -70,6 +71,12 @@ class Stack(nn.Module):
         """Narrow the spread of all learnable delays: share 0 at the start of the annealing, 1 at its end."""
         for layer in self.delayed_layers():
             layer.anneal_(share)
+
+    def to_network(self) -> Network:
+        """The trained stack as populations and projections, for any engine (export.py)."""
+        from spiketwin.models.engines.torch.stacks.export import to_network
+
+        return to_network(self)
 
     def plan(self) -> Plan:
         """Which path each part takes, and why; of parts applied over time, what the last run did."""
