@@ -11,7 +11,7 @@ from torch import nn
 
 from spiketwin.models.engines import get_engine
 from spiketwin.models.engines.torch import SpikingLayer, TorchNetwork
-from spiketwin.models.engines.torch.stacks import DelayedLinear, HeldDropout, NormOverTime, NormThroughTime, SpikingLSTM
+from spiketwin.models.engines.torch.stacks import DelayedLinear, HeldDropout, NormOverTime, NormThroughTime, SpikingLSTM, event_delays
 from spiketwin.models.network import Network, Population, SpikeSource, stack
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.stacks import leaky
@@ -233,6 +233,24 @@ def test_errors_of_delays():
         DelayedLinear(2, 2, max_delay_ms=0.3, dt_ms=1)
     with pytest.raises(ValueError, match="a Projection has no bias"):
         delayed(bias=True).to_projection("a", "b", "v")
+
+
+@pytest.mark.parametrize("case", ["few", "weighted", "short", "silent", "busy"])
+def test_delays_by_events_are_the_sum_over_all_steps(case, monkeypatch):
+    """y_i[t] = sum_j sum_k g_ij[k] x_j[t - k], and its gradients, also for values other than 0 and 1 and runs shorter than the delays."""
+    monkeypatch.setattr(event_delays, "EVENT_DENSITY", 0 if case == "busy" else 1)
+    T, K = (3, 6) if case == "short" else (12, 4)
+    x = (torch.rand(T, 2, 5) < (0 if case == "silent" else 0.3)).to(DOUBLE)
+    x = (x * torch.rand_like(x) if case == "weighted" else x).requires_grad_()
+    kernel = torch.randn(3, 5, K + 1, dtype=DOUBLE, requires_grad=True)
+    found = event_delays.delayed_sum(x, kernel)
+    assert ("EventSum" in found.grad_fn.name()) == (case != "busy")
+    rows = [sum((x[t - k] @ kernel[..., k].T for k in range(min(t, K) + 1)), torch.zeros(2, 3, dtype=DOUBLE)) for t in range(T)]
+    expected, price = torch.stack(rows), torch.randn(T, 2, 3, dtype=DOUBLE)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert found.any() == (case != "silent")
+    for a, b in zip(torch.autograd.grad(found, (x, kernel), price), torch.autograd.grad(expected, (x, kernel), price)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 # -- LSTM ----------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spiketwin.models.engines.torch.stacks.event_delays import EVENT_DENSITY, delayed_sum
 from spiketwin.models.network import Projection
 
 
@@ -51,15 +52,15 @@ class DelayedLinear(nn.Module):
         with torch.no_grad():
             self.delay_ms.clamp_(0, self.max_delay_ms)
         if not self.training:
-            return self.weight[..., None] * functional.one_hot(self._steps(), self.taps + 1)
+            return self.weight[..., None] * functional.one_hot(self._steps(), self.taps + 1).to(self.weight)
         time = self.dt_ms * torch.arange(self.taps + 1, device=self.weight.device, dtype=self.weight.dtype)
         # softmax is the normalised Gaussian, without underflow where sigma is small
         spread = torch.softmax(-0.5 * ((time - self.delay_ms[..., None]) / self.sigma_ms) ** 2, dim=-1)
         return self.weight[..., None] * spread
 
     def forward(self, x: Tensor) -> Tensor:
-        past = functional.pad(x.permute(1, 2, 0), (self.taps, 0))
-        return functional.conv1d(past, self.kernel().flip(-1), self.bias).permute(2, 0, 1)
+        y = delayed_sum(x, self.kernel())
+        return y if self.bias is None else y + self.bias
 
     def _steps(self) -> Tensor:
         """As the engines round: floor(delay/dt + 1/2)."""
@@ -78,4 +79,4 @@ class DelayedLinear(nn.Module):
 
     def extra_repr(self) -> str:
         post, pre = self.weight.shape
-        return f"{pre} -> {post}, delays 0…{self.max_delay_ms:g} ms in steps of {self.dt_ms:g} ms, sigma {float(self.sigma_ms):g} ms"
+        return f"{pre} -> {post}, delays 0…{self.max_delay_ms:g} ms in steps of {self.dt_ms:g} ms, sigma {float(self.sigma_ms):g} ms, by events up to a density of {EVENT_DENSITY:.0%}"
