@@ -135,7 +135,7 @@ def parse(text: str, input_shape: Shape) -> StackText:
             raise StackError(f"{where}: {error.args[0]}") from None
     if comes_in == "currents":
         place_neurons()
-    return StackText(text, tuple(input_shape), tuple(placed))
+    return StackText(text, placed[0].input_shape, tuple(placed))
 
 
 def _layer(token: str) -> Layer:
@@ -149,6 +149,6 @@ def _layer(token: str) -> Layer:
 
 
 def _checked(shape: Shape) -> Shape:
-    if len(shape) not in (1, 3) or any(not isinstance(n, int) or n < 1 for n in shape):
+    if len(shape) not in (1, 3) or any(n != int(n) or n < 1 for n in shape):
         raise StackError(f"input_shape = {shape} must be (neurons,) or (channels, height, width), whole numbers of at least 1")
-    return tuple(shape)
+    return tuple(int(n) for n in shape)

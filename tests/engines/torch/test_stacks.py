@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from spiketwin.models.engines import get_engine
-from spiketwin.models.engines.torch import SpikingLayer, TorchNetwork
+from spiketwin.models.engines.torch import OverTime, SpikingLayer, TorchNetwork
+from spiketwin.models.engines.torch.stacks import DelayedLinear, HeldDropout, NormThroughTime, RecurrentLayer
 from spiketwin.models.network import Convolution, Network, Population, Projection, SpikeSource, stack
 from spiketwin.models.neurons import neuron
 from spiketwin.models.spec import SpecError
@@ -183,6 +184,34 @@ def test_it_saves_loads_and_moves_as_a_torch_module():
     assert torch.equal(copy.deepcopy(a)(spikes()).output, a(spikes()).output)
     # events as whole numbers or bool are taken in the module's precision
     assert a.float()(spikes().bool()).output.dtype == torch.float32
+
+
+def test_mixed_precision_is_torchs_autocast():
+    net = small("3C3-BN-MP2-FC6d3-FC5R-LSTM4-FC3", (1, 8, 8), dtype=torch.float32, steps=20, readout=leaky_integrator())
+    x = spikes(shape=(1, 8, 8)).float()
+    exact = net(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = net(x)
+    assert found.output.dtype == torch.float32 and not torch.equal(found.output, exact.output)
+    # 8 bits: few spikes, near threshold, flip
+    first, second = exact.spikes["neurons1"], found.spikes["neurons1"]
+    assert first.sum() > 20 and (first != second).float().mean() < 0.05 * first.mean()
+    found.output.square().sum().backward()
+    for name, p in net.named_parameters():
+        assert p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all(), name
+    assert net.parts["conv1"].module.conv1.weight.grad.any()
+
+
+def test_the_parts_stand_in_a_sequential_of_ones_own():
+    how = dict(dt_ms=1.0, surrogate=fast_sigmoid(5), dtype=DOUBLE)
+    net = nn.Sequential(
+        OverTime(nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6))), SpikingLayer(leaky(5.0), 6, **how), HeldDropout(0.1),
+        DelayedLinear(6, 5, max_delay_ms=3, dt_ms=1), NormThroughTime(5, 20), RecurrentLayer(Population("a", leaky(5.0), 5), **how),
+    ).double()  # fmt: skip
+    output = net(spikes())
+    assert output.shape == (20, 3, 5) and output.sum() > 10
+    output.sum().backward()
+    assert all(p.grad.any() for p in net.parameters())
 
 
 def test_the_plan_has_a_row_for_each_part():
