@@ -25,9 +25,14 @@ TUTORIAL = "12C5-MP2-64C5-MP2-1024FC10"
 
 
 def small(text="FC5-FC3", shape=(4,), **how):
+    """A stack whose layers all fire. Step by step in torch unless kernels="auto": each kind of kernel costs seconds to compile once."""
     torch.manual_seed(0)
-    made = stack(text, input_shape=shape, **{"neuron": leaky(5.0), "dt_ms": 1.0, "surrogate": fast_sigmoid(5), "dtype": DOUBLE, **how})
-    with torch.no_grad():  # so that all layers fire
+    made = stack(
+        text,
+        input_shape=shape,
+        **{"neuron": leaky(5.0), "dt_ms": 1.0, "surrogate": fast_sigmoid(5), "dtype": DOUBLE, "kernels": "torch", **how},
+    )
+    with torch.no_grad():
         for name, p in made.named_parameters():
             if name.endswith("weight") and p.ndim > 1:
                 p *= 3
@@ -123,7 +128,7 @@ def test_recurrent_neurons_are_a_projection_of_the_population_onto_itself():
         ],
         [SpikeSource("in", 4)],
     )
-    reference = TorchNetwork(network, dt_ms=1.0, surrogate=fast_sigmoid(5), dtype=DOUBLE)
+    reference = TorchNetwork(network, dt_ms=1.0, surrogate=fast_sigmoid(5), dtype=DOUBLE, kernels="torch")
     expected = reference({"in": x}).spikes["a"]
     assert expected.sum() > 20
     assert torch.equal(found, expected)
@@ -203,7 +208,7 @@ def test_mixed_precision_is_torchs_autocast():
 
 
 def test_the_parts_stand_in_a_sequential_of_ones_own():
-    how = dict(dt_ms=1.0, surrogate=fast_sigmoid(5), dtype=DOUBLE)
+    how = dict(dt_ms=1.0, surrogate=fast_sigmoid(5), dtype=DOUBLE, kernels="torch")
     net = nn.Sequential(
         OverTime(nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6))), SpikingLayer(leaky(5.0), 6, **how), HeldDropout(0.1),
         DelayedLinear(6, 5, max_delay_ms=3, dt_ms=1), NormThroughTime(5, 20), RecurrentLayer(Population("a", leaky(5.0), 5), **how),
@@ -215,7 +220,7 @@ def test_the_parts_stand_in_a_sequential_of_ones_own():
 
 
 def test_the_plan_has_a_row_for_each_part():
-    net = small("3C3-MP2-FC4R", (1, 8, 8))
+    net = small("3C3-MP2-FC4R", (1, 8, 8), kernels="auto")
     net(spikes(shape=(1, 8, 8), share=0.05))
     plan = net.plan()
     assert [s.name for s in plan.steps] == ["conv1", "neurons1", "fc2", "neurons2", "neurons2.recurrent"]

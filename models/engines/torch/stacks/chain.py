@@ -54,7 +54,9 @@ class Chain(nn.ModuleDict):
         spec, wanted = layer.spec, run.record.get(name, ())
         membrane = spec.states[0]
         # under torch.autocast weights are multiplied in 16 bits; neurons add up over time in their own precision
-        done = layer.run(x.to(layer.network.get_buffer("like").dtype), run.steps, record=wanted if spec.threshold else tuple({*wanted, membrane}))
+        done = layer.run(
+            x.to(layer.network.get_buffer("like").dtype), run.steps, record=wanted if spec.threshold else tuple({*wanted, membrane})
+        )
         run.states[name], run.final[name] = {s: done.states[s] for s in wanted}, done.final
         if spec.threshold:
             run.spikes[name] = done.spikes
