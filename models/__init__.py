@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from spiketwin.models.network import Convolution, Network, PoissonSource, Population, Projection, SpikeSource
+from spiketwin.models.network import Convolution, Network, PoissonSource, Population, Projection, SpikeSource, stack
 from spiketwin.models.recording import Recording
 from spiketwin.models.spec import NeuronSpec, Parameter, SpecError
 from spiketwin.models.spikes import Spikes
@@ -45,6 +45,7 @@ __all__ = [
     "derive",
     "get_engine",
     "neuron",
+    "stack",
 ]
 
 

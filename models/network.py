@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.models.spec import NeuronSpec, SpecError, unknown
 from spiketwin.models.units import UnitError, unit
+
+if TYPE_CHECKING:
+    from spiketwin.models.engines.torch.stacks import Stack
 
 
 @dataclass(frozen=True)
@@ -361,3 +365,14 @@ def _si(value, dimension, name: str) -> np.ndarray:
             raise UnitError(f"'{name}' = {value} has unit {found}, but {dimension} is needed")
         return np.asarray(si)
     return np.asarray(value, dtype=float)
+
+
+def stack(text: str, *, neuron: NeuronSpec | str, dt_ms: float, input_shape: tuple[int, ...], **options) -> Stack:
+    """The layers that a line such as '12C5-MP2-64C5-MP2-1024FC10' names (models/stacks/text.py), as a torch module.
+
+    neuron: a model or its name.  input_shape: (channels, height, width) or (neurons,).
+    options: surrogate, readout, parameters, trainable_parameters, …, those of models/engines/torch/stacks/build.py.
+    """
+    from spiketwin.models.engines.torch.stacks import stack as build
+
+    return build(text, neuron=neuron, dt_ms=dt_ms, input_shape=input_shape, **options)

@@ -1,0 +1,65 @@
+"""Batch normalisation of currents [T, B, C, …] in spiking networks: a statistic per step, or one for all steps.
+
+    BNTT   y_t = gamma_t (x_t - mean_t)/sqrt(var_t + eps)         mean_t, var_t, gamma_t of each channel and step; no shift
+    tdBN   y   = alpha v_threshold gamma (x - mean)/sqrt(var + eps) + shift     mean, var over steps and trials together
+
+Source: Kim & Panda 2021, Front. Neurosci. 15:773954 (BNTT); Zheng et al. 2021, AAAI (tdBN).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class NormThroughTime(nn.Module):
+    """BNTT for at most `steps` steps. weight [steps, C] is gamma; running_mean, running_var [steps, C] serve evaluation.
+
+    A shorter run uses the first steps. The statistics of a step are those over trials and pixels.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, steps: int, *, eps: float = 1e-4, momentum: float = 0.1) -> None:
+        super().__init__()
+        if steps < 1 or channels < 1:
+            raise ValueError(f"channels = {channels} and steps = {steps} must be at least 1")
+        self.channels, self.steps, self.eps, self.momentum = channels, steps, eps, momentum
+        self.weight = nn.Parameter(torch.ones(steps, channels))
+        self.register_buffer("running_mean", torch.zeros(steps, channels))
+        self.register_buffer("running_var", torch.ones(steps, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, B, C, …]. Raises ValueError for more steps than the norm has, another number of channels, or one value a channel."""
+        if len(x) > self.steps:
+            raise ValueError(f"the norm has statistics of {self.steps} steps, but {len(x)} come in; build the stack with steps={len(x)}")
+        if x.ndim < 3 or x.shape[2] != self.channels:
+            raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
+        T, B, C = x.shape[:3]
+        # a step's channel is a channel: one call serves all steps
+        together = x.transpose(0, 1).reshape(B, T * C, *x.shape[3:])
+        mean, var, gamma = (a[:T].flatten() for a in (self.running_mean, self.running_var, self.weight))
+        y = functional.batch_norm(together, mean, var, gamma, None, self.training, self.momentum, self.eps)
+        return y.unflatten(1, (T, C)).transpose(0, 1).contiguous()
+
+    def extra_repr(self) -> str:
+        return f"{self.channels} channels, {self.steps} steps, eps={self.eps}, momentum={self.momentum}"
+
+
+class NormOverTime(nn.Module):
+    """tdBN: weight, bias [C]; currents start with the spread alpha v_threshold. `steps` is not needed: it takes any number.
+
+    alpha: 1 as usual, 1/sqrt(2) where two of these add up behind a residual block.
+    """
+
+    def __init__(self, channels: int, steps: int | None = None, *, v_threshold: float = 1.0, alpha: float = 1.0, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.scale = alpha * v_threshold
+        self.norm = nn.BatchNorm1d(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, B, C, …] -> the same shape."""
+        rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2], -1)
+        return self.scale * self.norm(rows).view(x.shape)

@@ -1,0 +1,45 @@
+"""Parameters that differ from neuron to neuron: each draws a value per neuron, in the parameter's own unit.
+
+    stack(…, parameters={"tau_mem": gamma(20)}, trainable_parameters=("tau_mem",))
+
+Source: Perez-Nieves et al. 2021, Nature Communications 12:5791, methods: time constants from a gamma distribution of shape 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+# number of neurons, generator -> a value per neuron
+Sampler = Callable[[int, np.random.Generator], np.ndarray]
+
+
+def gamma(mean: float, shape: float = 3.0) -> Sampler:
+    """Gamma distribution; the spread is mean/sqrt(shape). Raises ValueError unless both are positive."""
+    _positive(mean=mean, shape=shape)
+    return lambda size, rng: rng.gamma(shape, mean / shape, size)
+
+
+def lognormal(median: float, sigma: float = 0.5) -> Sampler:
+    """exp of a normal variable of standard deviation sigma. Raises ValueError unless both are positive."""
+    _positive(median=median, sigma=sigma)
+    return lambda size, rng: median * np.exp(sigma * rng.standard_normal(size))
+
+
+def uniform(low: float, high: float) -> Sampler:
+    """Raises ValueError unless low < high."""
+    if not low < high:
+        raise ValueError(f"low = {low} must lie below high = {high}")
+    return lambda size, rng: rng.uniform(low, high, size)
+
+
+def each(value: float) -> Sampler:
+    """The same value, but a number of its own for each neuron, so that each can be trained."""
+    return lambda size, rng: np.full(size, float(value))
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} = {value} must be positive and finite")
