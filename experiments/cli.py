@@ -145,6 +145,28 @@ def run_experiment(rest: list[str]) -> int | None:
     return 0
 
 
+def sweep(rest: list[str]) -> int | None:
+    """Run an experiment at many settings: spiketwin sweep EXPERIMENT --vary hidden=50,100 learning_rate=1e-3,2e-3."""
+    from spiketwin.experiments.sweeps import command
+
+    if not rest or rest[0] in ("-h", "--help"):
+        print(f"usage: spiketwin sweep EXPERIMENT --vary FIELD=VALUES … [settings]\n\n{sweep.__doc__}\n")
+        print("\n".join(f"  {name:<16}{experiment(name).QUESTION}" for name in EXPERIMENTS))
+        print("\nspiketwin sweep EXPERIMENT --help lists the settings of one, all of which can be varied.")
+        return 0
+    name, *rest = rest
+    module = experiment(name)
+    options = tyro.cli(
+        command.SweepOptions[module.Config],
+        prog=f"spiketwin sweep {name}",
+        description=module.__doc__,
+        default=command.SweepOptions(module.Config()),
+        args=rest,
+        config=(FlagCreatePairsOff,),
+    )
+    command.run(name, module, options)
+
+
 def _run(name: str, module, options: RunOptions) -> None:
     from spiketwin.experiments.protocol import COMMITTED, SEEDS_TO_PUBLISH, ResultError, run_seeds
 
@@ -307,6 +329,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "demo": _command(demo, "demo"),
     "list": _command(show_list, "list"),
     "run": run_experiment,
+    "sweep": sweep,
     "crosscheck": crosscheck,
     "derive": _command(derive, "derive"),
     "script": _command(script, "script"),

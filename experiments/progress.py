@@ -36,6 +36,7 @@ class _Bar(Silent):
 class _Log(Silent):
     def __init__(self, title: str, total: float) -> None:
         self.title, self.total, self.last = title, total, time.monotonic()
+        self.stream = sys.stderr  # that of now: what runs inside may send its own messages elsewhere
 
     def update(self, done: float, note: str = "") -> None:
         if time.monotonic() - self.last > LOG_EVERY_S:
@@ -43,7 +44,7 @@ class _Log(Silent):
             self.say(f"{self.title}: {100 * done / self.total:.0f} % {note}")
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(line, file=self.stream, flush=True)
 
 
 @contextmanager
@@ -73,7 +74,8 @@ def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silen
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        # the stream of now: what runs inside may send its own messages elsewhere
+        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
             yield _Bar(bar, bar.add_task(title, total=total, note="", visible=False))
 
 
