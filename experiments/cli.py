@@ -17,7 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from spiketwin.experiments import EXPERIMENTS, experiment
-from spiketwin.experiments.progress import working
+from spiketwin.experiments.progress import is_first, working
 from spiketwin.models.spec import unknown
 
 INTERRUPTED = 130
@@ -177,6 +177,9 @@ def _run(name: str, module, options: RunOptions) -> None:
     if options.publish and len(set(options.seeds)) < SEEDS_TO_PUBLISH:
         raise ResultError(f"a published result needs at least {SEEDS_TO_PUBLISH} seeds, got {len(set(options.seeds))}; give --seeds 0 1 2")
     path = folder / f"{name}.json"
+    if not is_first():  # of the processes of torchrun the first one writes and reports
+        run_seeds(module, options.config, options.seeds, folder=folder)
+        return
     result = run_seeds(module, options.config, options.seeds, folder=folder, done=lambda so_far: so_far.write(path))
     if options.publish:
         from spiketwin.experiments.protocol import write_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,16 @@ from contextlib import contextmanager
 
 PATIENCE_S = 2.0  # what takes less shows nothing
 LOG_EVERY_S = 30.0
+
+
+def is_launched() -> bool:
+    """Whether torchrun started this process, with others: all is there that they need to find each other."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started: the one that shows and writes."""
+    return not is_launched() or int(os.environ["RANK"]) == 0
 
 
 class Silent:
@@ -51,9 +62,10 @@ class _Log(Silent):
 def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silent]:
     """A display for a job of `total` parts, on standard error.
 
-    In a terminal a bar that appears after two seconds; elsewhere a line every half minute.
+    In a terminal a bar that appears after two seconds; elsewhere a line every half minute. Of several processes the
+    first one shows it.
     """
-    if quiet:
+    if quiet or not is_first():
         yield Silent()
     elif not sys.stderr.isatty():
         yield _Log(title, total)

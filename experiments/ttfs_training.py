@@ -12,7 +12,7 @@ import torch
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import ResultError
-from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit, is_first
+from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit
 from spiketwin.experiments.ttfs import (
     HIDDEN,
     INPUT,
@@ -50,7 +50,7 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
         hits = decide(v.numpy(force=True)) == data.train.labels[index]
         return value, {"training_accuracy": percent(hits), **activity(hidden)}
 
-    with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet or not is_first()) as show:
+    with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet) as show:
         history = fit(
             module,
             loss,

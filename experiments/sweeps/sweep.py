@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spiketwin.experiments.progress import progress
+from spiketwin.experiments.progress import is_launched, progress
 from spiketwin.experiments.protocol import Experiment, measured, write_json
 from spiketwin.experiments.sweeps.plan import Plan
 from spiketwin.experiments.sweeps.report import best, content, effects, short
@@ -42,8 +42,10 @@ def sweep(
     are given the same one share the work.  name: of the sweep in it (default: that of the experiment).  dask: address of a scheduler.
     A trial that fails is kept with its error, and the others go on. After a kill or Ctrl-C the same call goes on where
     it was; the trials that were running are run again.
-    Raises SweepError for a storage that holds another sweep, an experiment without validation accuracy, a lost worker.
+    Raises SweepError for a storage that holds another sweep, an experiment without validation accuracy, a lost worker, a start under torchrun.
     """
+    if is_launched():
+        raise SweepError("a sweep runs its trials side by side by itself; start it without torchrun, with workers (--workers 2)")
     title = experiment.__name__.rpartition(".")[2]
     name = name or title
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +80,12 @@ def sweep(
         try:
             with executor(workers, dask) as pool, kept.beating(begun):
                 run(pool, show, provenance)
-        except BaseException:
+        except BaseException as error:
             for trial in begun:
                 kept.give_back(trial.number)
             show.say(f"stopped after {len(kept.trials())} of {len(plan)} trials; run the same again to go on")
+            if isinstance(error, BrokenExecutor):  # no more can be submitted
+                raise _lost(error) from error
             raise
     trials = kept.trials()
     found = content(mark, experiment.QUESTION, trials, provenance)
@@ -92,12 +96,18 @@ def sweep(
 def _write_down(kept: Storage, title: str, trial: optuna.Trial, future: Future) -> str:
     try:
         outcome = future.result()
-    except BrokenExecutor as error:
-        raise SweepError(f"a worker was killed, perhaps for want of memory ({error}); run again to go on, with fewer workers") from None
+    except Exception as error:  # what an experiment raises is an outcome: this is of the worker itself
+        raise _lost(error) from error
     if not outcome["error"] and OBJECTIVE not in outcome["metrics"]:
         raise SweepError(f"'{title}' reports no {OBJECTIVE}, by which settings are chosen; add it to the metrics of its Result")
     kept.finish(trial, **outcome)
     return outcome["error"]
+
+
+def _lost(error: Exception) -> SweepError:
+    return SweepError(
+        f"a worker was lost, perhaps for want of memory ({str(error).splitlines()[0]}); run the same again to go on, with fewer workers if so"
+    )
 
 
 def _best_so_far(trials: Sequence[Trial]) -> str:

@@ -10,7 +10,7 @@ under `torchrun --nproc-per-node N` shares every batch among N processes.
 from spiketwin.experiments.training.chunks import detached, mixed_precision, truncated
 from spiketwin.experiments.training.fit import CheckpointError, Loss, Row, activity, batches, best_epoch, fit
 from spiketwin.experiments.training.picture import draw_history, save_history
-from spiketwin.experiments.training.processes import device, is_first
+from spiketwin.experiments.training.processes import device
 from spiketwin.experiments.training.schedule import DECAYS, Constant, Cosine, Schedule, Steps, WarmUp
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "device",
     "draw_history",
     "fit",
-    "is_first",
     "mixed_precision",
     "save_history",
     "truncated",

@@ -19,24 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from spiketwin.experiments.progress import is_launched
+
 T = TypeVar("T")
-
-
-def is_first() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun started: the one that writes."""
-    return int(os.environ.get("RANK", "0")) == 0 if _is_launched() else True
 
 
 def device() -> torch.device:
     """The device of this process: its own GPU under torchrun, else the first one, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if _is_launched() else 0)
-
-
-def _is_launched() -> bool:
-    # all that torch needs to find the other processes
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if is_launched() else 0)
 
 
 @dataclass(frozen=True)
@@ -102,7 +94,7 @@ class Team:
 
 def join() -> Team:
     """The team of this process; the first call under torchrun connects the processes."""
-    if not distributed.is_available() or not (distributed.is_initialized() or _is_launched()):
+    if not distributed.is_available() or not (distributed.is_initialized() or is_launched()):
         return Team()
     if not distributed.is_initialized():
         cuda = torch.cuda.is_available()

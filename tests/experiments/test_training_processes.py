@@ -16,8 +16,8 @@ from itertools import count
 from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
-from spiketwin.experiments.progress import Silent
-from spiketwin.experiments.training import Constant, Schedule, fit, is_first
+from spiketwin.experiments.progress import Silent, is_first
+from spiketwin.experiments.training import Constant, Schedule, fit
 
 class Loud(Silent):
     def say(self, line):
