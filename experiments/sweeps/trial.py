@@ -57,7 +57,8 @@ def evaluate(module: str, config: Any, settings: Mapping[str, Any], seeds: Seque
             return {"metrics": {}, "run_s": time.perf_counter() - start, "error": f"{type(error).__name__}: {error}"}
     metrics = {name: dict(metric) for name, metric in result.metrics.items()}
     for checkpoint in own.glob("checkpoint_*"):
-        checkpoint.unlink()  # of no further use, and large
+        if checkpoint.suffix != ".png":
+            checkpoint.unlink()  # of no further use, and large
     run_s = time.perf_counter() - start
     if "training_minutes" in metrics:
         # of a retry that went on from a checkpoint, only the rest ran here

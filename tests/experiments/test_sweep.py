@@ -1,10 +1,8 @@
-"""Sweeps: what is chosen, what survives a kill, who shares the work, what is drawn."""
+"""Sweeps: what is chosen, and what survives a kill."""
 
-import importlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,79 +11,21 @@ import pytest
 
 from spiketwin.experiments import cli
 from spiketwin.experiments.sweeps import (
-    Grid,
     Sampler,
     SweepError,
-    Trial,
     axes,
     best_table,
-    draw_importance,
-    draw_parallel,
-    draw_parameters,
-    importance,
-    per_value,
     sweep,
 )
 from spiketwin.experiments.sweeps.report import best
 from spiketwin.experiments.sweeps.storage import Storage
-
-# An experiment whose validation accuracy is known: best at width 6 and rate .01. The test accuracy is the opposite, so
-# that whoever looks at it chooses the worst. It notes each run, and leaves a checkpoint until it has ended.
-TOY = '''
-"""A study of nothing."""
-import os, signal, sys, time
-from dataclasses import dataclass
-from math import log10
-from pathlib import Path
-from spiketwin.experiments.protocol import single
-
-QUESTION = "What?"
-
-@dataclass(frozen=True)
-class Config:
-    width: int = 4
-    rate: float = 0.01
-    notes: str = ""
-    pause_ms: float = 0.0
-
-def run(config, seed, *, folder=None):
-    print("a line of the log", file=sys.stderr)
-    mark = folder / f"checkpoint_{seed}"
-    goes_on = mark.exists()
-    mark.write_text("half-way")
-    if config.notes:
-        with Path(config.notes).open("a") as notes:
-            print(f"{config.width} {config.rate}", file=notes, flush=True)
-    time.sleep(config.pause_ms * 1e-3)
-    if config.width == 13:
-        raise FloatingPointError("the loss is nan")
-    if config.width == 99 and not goes_on:
-        os.kill(os.getpid(), signal.SIGKILL)
-    value = 90 - (config.width - 6) ** 2 - 10 * abs(log10(config.rate) + 2) + seed
-    metrics = {"validation_accuracy": value, "test_accuracy": 100 - value, "goes_on": goes_on}
-    return single(sys.modules[__name__], config, seed, metrics)
-
-def smoke():
-    return None
-'''
-GRID = {"width": (4, 6, 8), "rate": (0.001, 0.01)}
+from sweep_toy import GRID, grid, seen, toy_study
 
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    (tmp_path / "toy_study.py").write_text(TOY)
-    monkeypatch.syspath_prepend(tmp_path)
+    yield toy_study(tmp_path, monkeypatch)
     sys.modules.pop("toy_study", None)
-    yield importlib.import_module("toy_study")
-    sys.modules.pop("toy_study", None)
-
-
-def grid(toy, varied=GRID):
-    return Grid(axes(toy.Config(), varied))
-
-
-def seen(trials, but="goes_on"):
-    return sorted(((*t.settings.values(),), {n: m["values"] for n, m in t.metrics.items() if n != but}) for t in trials)
 
 
 def test_every_point_is_run_and_validation_alone_decides(toy, tmp_path):
@@ -216,153 +156,6 @@ def test_an_experiment_without_validation_accuracy_is_refused(toy, tmp_path, mon
     monkeypatch.setattr(toy, "run", blind)
     with pytest.raises(SweepError, match="'toy_study' reports no validation_accuracy"):
         sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", quiet=True)
-
-
-# -- who shares the work -------------------------------------------------------------------------------------------
-
-
-def test_processes_share_the_trials_and_a_killed_one_loses_only_its_own(toy, tmp_path):
-    """Width 99 kills the process that runs it, once."""
-    plan = grid(toy, {"width": (4, 6, 99, 8)})
-    with pytest.raises(SweepError, match="a worker was lost"):
-        sweep(toy, toy.Config(), plan, folder=tmp_path / "out", workers=2, quiet=True)
-    trials = sweep(toy, toy.Config(), plan, folder=tmp_path / "out", workers=2, quiet=True)
-    assert sorted(t.settings["width"] for t in trials) == [4, 6, 8, 99]
-    assert not any(t.error for t in trials)
-
-
-def test_machines_with_one_storage_never_run_the_same(toy, tmp_path):
-    plan, url = grid(toy), f"sqlite:///{tmp_path / 'shared.db'}"
-    here, there = (Storage(url, "shared", plan, {"experiment": "toy"}) for _ in range(2))
-    there.here = {"machine": "elsewhere", "process": 1}
-    begun = [storage.ask() for storage in (here, there) * 3]
-    assert sorted(tuple(t.params.values()) for t in begun) == sorted((w, r) for w in (4, 6, 8) for r in (0.001, 0.01))
-    assert here.ask() is None and there.ask() is None
-    # both look at the same moment and want the same: the later one steps back
-    late = Storage(url, "late", plan, {})
-    late.plan = Wanting({"width": 4, "rate": 0.01}, {"width": 4, "rate": 0.01}, {"width": 8, "rate": 0.01})
-    assert late.ask().params == {"width": 4, "rate": 0.01}
-    assert late.ask().params == {"width": 8, "rate": 0.01}
-
-
-class Wanting:
-    """A plan that wants these, whatever is taken."""
-
-    def __init__(self, *points):
-        self.points, self.sampler = iter(points), grid.__globals__["Grid"].sampler.__get__(self)
-
-    def next(self, taken, lost):
-        return next(self.points)
-
-
-def test_a_trial_of_another_machine_is_taken_over_when_its_heart_stops(toy, tmp_path):
-    plan, file = grid(toy, {"width": (4, 6)}), tmp_path / "shared.db"
-    there = Storage(f"sqlite:///{file}", "shared", plan, {})
-    there.here = {"machine": "elsewhere", "process": 1}
-    assert there.ask().params == {"width": 4}
-    here = Storage(f"sqlite:///{file}", "shared", plan, {})
-    assert here.give_back_killed() == 0 and here.ask().params == {"width": 6} and here.ask() is None
-    with sqlite3.connect(file) as database:
-        assert database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour') WHERE trial_id = 1").rowcount == 1
-    assert here.give_back_killed() == 1
-    assert here.ask().params == {"width": 4}
-
-
-def test_a_dask_cluster_runs_the_trials(toy, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
-        trials = sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", workers=2, dask=cluster.scheduler_address, quiet=True)
-    assert seen(trials) == seen(sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "here", quiet=True))
-
-
-@pytest.mark.parametrize(
-    ("module", "options", "message"),
-    [
-        ("optuna", {}, r"spiketwin\[sweep\]"),
-        ("joblib.externals.loky", {"workers": 2}, r"spiketwin\[sweep\]"),
-        ("distributed", {"dask": "tcp://nowhere:1"}, r"dask\[distributed\]"),
-    ],
-)
-def test_what_is_not_installed_is_named(toy, tmp_path, monkeypatch, module, options, message):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=message):
-        sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", quiet=True, **options)
-
-
-def test_a_sweep_under_torchrun_is_refused(toy, tmp_path, monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(name, "1")
-    with pytest.raises(SweepError, match="without torchrun"):
-        sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", quiet=True)
-
-
-def test_no_workers_are_refused(toy, tmp_path):
-    with pytest.raises(SweepError, match="workers = 0"):
-        sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", workers=0, quiet=True)
-
-
-# -- what is drawn ---------------------------------------------------------------------------------------------------
-
-
-def trial(number, width, rate, accuracy, run_s):
-    metrics = {"validation_accuracy": {"mean": accuracy, "std": 0.5, "values": [accuracy - 0.5, accuracy + 0.5]}}
-    return Trial(number, {"width": width, "rate": rate}, metrics, run_s)
-
-
-TRIALS = [trial(0, 4, 0.1, 50.0, 1.0), trial(1, 4, 0.2, 60.0, 3.0), trial(2, 8, 0.1, 80.0, 5.0), trial(3, 8, 0.2, 84.0, 6.0)]
-
-
-@pytest.fixture
-def space(toy):
-    return axes(toy.Config(), {"width": (4, 8), "rate": (0.1, 0.2)})
-
-
-def test_the_effect_of_a_value_is_the_mean_over_all_other_settings(space):
-    first, second = per_value(TRIALS, "width", space["width"])
-    # 50 and 60: mean 55, deviations of 5 over n - 1 = 1: sqrt(50)
-    assert first["accuracies"]["validation_accuracy"] == pytest.approx({"mean": 55.0, "std": 50**0.5})
-    assert first["run_s"] == pytest.approx({"mean": 2.0, "std": 2**0.5})
-    assert (second["value"], second["trials"], second["accuracies"]["validation_accuracy"]["mean"]) == (8, 2, 82.0)
-
-
-def test_the_effect_of_a_range_is_that_of_its_fifths(toy):
-    trials = [trial(k, 4, (k + 1) / 10, float(k), 1.0) for k in range(10)]
-    rows = per_value(trials, "rate", axes(toy.Config(), ["rate=0..2"])["rate"])
-    assert [row["value"] for row in rows] == pytest.approx([0.15, 0.35, 0.55, 0.75, 0.95])
-    assert [row["accuracies"]["validation_accuracy"]["mean"] for row in rows] == [0.5, 2.5, 4.5, 6.5, 8.5]
-
-
-def test_the_table_ranks_by_validation_accuracy():
-    lines = best_table(TRIALS, rows=2).splitlines()
-    assert lines[0] == "|  | width | rate | validation accuracy (%) | run time (s) |"
-    assert lines[2:] == ["| 1 | 8 | 0.2 | 84.00 ± 0.50 | 6.0 |", "| 2 | 8 | 0.1 | 80.00 ± 0.50 | 5.0 |"]
-
-
-def test_what_changes_most_is_most_important(space):
-    shares = importance(TRIALS, space)
-    assert list(shares) == ["width", "rate"] and sum(shares.values()) == pytest.approx(1) and shares["width"] > 0.7
-    assert importance(TRIALS[:3], space) == {}  # too few
-    bars = draw_importance(TRIALS, space).axes[0].patches
-    assert [bar.get_width() for bar in bars] == pytest.approx([shares["rate"], shares["width"]])
-
-
-def test_the_figure_of_each_setting_has_accuracy_and_run_time_with_spread(space):
-    above, _, below, _ = draw_parameters(TRIALS, space).axes
-    assert list(above.lines[0].get_ydata()) == [55.0, 82.0] and list(below.lines[0].get_ydata()) == [2.0, 5.5]
-    (spread,) = (c for c in above.collections if len(c.get_segments()) == 2)
-    ends = spread.get_segments()[0][:, 1]
-    assert ends == pytest.approx([55 - 50**0.5, 55 + 50**0.5])
-    assert (above.get_ylabel(), below.get_ylabel()) == ("accuracy (%)", "run time (s)")
-
-
-def test_parallel_coordinates_lead_through_the_settings_to_the_accuracy(toy, space):
-    plot = draw_parallel(TRIALS, space).axes[0]
-    lines = [list(line.get_ydata()) for line in plot.lines if len(line.get_ydata()) == 3]
-    assert lines == [[0, 0, 0], [0, 1, pytest.approx(10 / 34)], [1, 0, pytest.approx(30 / 34)], [1, 1, 1]]
-    assert [line.get_linewidth() for line in plot.lines[:4]] == [1, 1, 1, 3]
-    logarithmic = axes(toy.Config(), ["rate=0.01..1:log"])
-    plot = draw_parallel([trial(k, 4, r, r, 1.0) for k, r in enumerate((0.01, 0.1, 1.0))], logarithmic).axes[0]
-    assert [line.get_ydata()[0] for line in plot.lines[:3]] == pytest.approx([0, 0.5, 1])
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
