@@ -10,13 +10,7 @@ import time
 import pytest
 
 from spiketwin.experiments import cli
-from spiketwin.experiments.sweeps import (
-    Sampler,
-    SweepError,
-    axes,
-    best_table,
-    sweep,
-)
+from spiketwin.experiments.sweeps import Sampler, SweepError, axes, best_table, sweep
 from spiketwin.experiments.sweeps.report import best
 from spiketwin.experiments.sweeps.storage import Storage
 from sweep_toy import GRID, grid, seen, toy_study

@@ -23,14 +23,17 @@ class Loud(Silent):
     def say(self, line):
         print("SAID", os.environ.get("RANK"), line.split(" · ")[0], flush=True)
 
-def train(epochs, clip, checkpoint=None):
+def train(epochs, clip, checkpoint=None, noise=0.0, stop_after=None):
     torch.manual_seed(0)
     x, y = torch.randn(10, 4), torch.randn(10, 2)
-    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(noise), nn.Linear(8, 2))
+    calls = count()
     if not is_first():  # every process starts from the weights of the first
         nn.init.zeros_(module[0].weight)
 
     def loss(index, rng):
+        if next(calls) == stop_after:
+            raise InterruptedError
         if "RANK" in os.environ:
             rng.random(len(index))  # processes draw different amounts; the order of the data must not notice
         return (module(x[index]) - y[index]).square().mean(), {"samples": float(len(index))}
@@ -42,6 +45,13 @@ def train(epochs, clip, checkpoint=None):
 def main(folder):
     one, history = train(1, None)
     three, _ = train(3, 0.5, Path(folder) / "run.safetensors")
+    noisy, _ = train(3, None, noise=0.5)
+    stopped = Path(folder) / "stopped.safetensors"
+    try:
+        train(3, None, stopped, noise=0.5, stop_after=3)  # in the second epoch of two batches
+    except InterruptedError:
+        again, _ = train(3, None, stopped, noise=0.5)
+        print("RESUMED", all(map(torch.equal, noisy.parameters(), again.parameters())))
     if is_first():
         print("LOSS", history[0]["loss"])
     rank = os.environ["RANK"]
@@ -98,6 +108,11 @@ def test_the_first_process_alone_speaks_and_writes(two, alone):
     assert (folder / "run.safetensors").is_file() and (folder / "run.png").is_file()
     (loss,) = (float(line.split()[1]) for line in said.splitlines() if line.startswith("LOSS"))
     assert loss == pytest.approx(alone(1, None)[1][0]["loss"], abs=1e-6)  # the mean over both processes' shares
+
+
+def test_what_two_processes_resume_equals_what_was_not_stopped(two):
+    assert two[1].count("RESUMED True") == 2  # bit for bit, in both, with dropout of torch's random numbers
+    assert "SAID 0 resumed after epoch 1" in two[1]
 
 
 def test_one_process_goes_on_where_two_stopped(two, alone):
