@@ -24,7 +24,8 @@ OBJECTIVE = "validation_accuracy"
 class Trial:
     """A trial that is finished. metrics: name -> {"mean", "std", "values"}, a value per seed; none where it failed.
 
-    run_s: seconds it took, for all seeds.  error: why it failed, else ''.
+    run_s: seconds for all seeds, of the training where the experiment reports training_minutes, else of the whole run.
+    error: why it failed, else ''.
     """
 
     number: int
@@ -61,7 +62,7 @@ def evaluate(module: str, config: Any, settings: Mapping[str, Any], seeds: Seque
             checkpoint.unlink()  # of no further use, and large
     run_s = time.perf_counter() - start
     if "training_minutes" in metrics:
-        # of a retry that went on from a checkpoint, only the rest ran here
-        run_s = max(run_s, 60 * sum(metrics["training_minutes"]["values"]))
+        # without what the first trial of a process loads and compiles; with what a killed one had trained before
+        run_s = 60 * sum(metrics["training_minutes"]["values"])
     bad = [name for name, metric in metrics.items() if not all(map(math.isfinite, metric["values"]))]
     return {"metrics": {} if bad else metrics, "run_s": run_s, "error": f"{bad[0]} is not a number" if bad else ""}
