@@ -17,7 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from spiketwin.experiments import EXPERIMENTS, experiment
-from spiketwin.experiments.progress import working
+from spiketwin.experiments.progress import is_first, working
 from spiketwin.models.spec import unknown
 
 INTERRUPTED = 130
@@ -153,6 +153,28 @@ def run_experiment(rest: list[str]) -> int | None:
     return 0
 
 
+def sweep(rest: list[str]) -> int | None:
+    """Run an experiment at many settings: spiketwin sweep EXPERIMENT --vary hidden=50,100 learning_rate=1e-3,2e-3."""
+    from spiketwin.experiments.sweeps import command
+
+    if not rest or rest[0] in ("-h", "--help"):
+        print(f"usage: spiketwin sweep EXPERIMENT --vary FIELD=VALUES … [settings]\n\n{sweep.__doc__}\n")
+        print("\n".join(f"  {name:<16}{experiment(name).QUESTION}" for name in EXPERIMENTS))
+        print("\nspiketwin sweep EXPERIMENT --help lists the settings of one, all of which can be varied.")
+        return 0
+    name, *rest = rest
+    module = experiment(name)
+    options = tyro.cli(
+        command.SweepOptions[module.Config],
+        prog=f"spiketwin sweep {name}",
+        description=module.__doc__,
+        default=command.SweepOptions(module.Config()),
+        args=rest,
+        config=(FlagCreatePairsOff,),
+    )
+    command.run(name, module, options)
+
+
 def _run(name: str, module, options: RunOptions) -> None:
     from spiketwin.experiments.protocol import COMMITTED, SEEDS_TO_PUBLISH, ResultError, run_seeds
 
@@ -163,6 +185,9 @@ def _run(name: str, module, options: RunOptions) -> None:
     if options.publish and len(set(options.seeds)) < SEEDS_TO_PUBLISH:
         raise ResultError(f"a published result needs at least {SEEDS_TO_PUBLISH} seeds, got {len(set(options.seeds))}; give --seeds 0 1 2")
     path = folder / f"{name}.json"
+    if not is_first():  # of the processes of torchrun the first one writes and reports
+        run_seeds(module, options.config, options.seeds, folder=folder)
+        return
     result = run_seeds(module, options.config, options.seeds, folder=folder, done=lambda so_far: so_far.write(path))
     if options.publish:
         from spiketwin.experiments.protocol import write_bytes
@@ -316,6 +341,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "list": _command(show_list, "list"),
     "data": _command(show_data, "data"),
     "run": run_experiment,
+    "sweep": sweep,
     "crosscheck": crosscheck,
     "derive": _command(derive, "derive"),
     "script": _command(script, "script"),

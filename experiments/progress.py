@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,16 @@ from contextlib import contextmanager
 
 PATIENCE_S = 2.0  # what takes less shows nothing
 LOG_EVERY_S = 30.0
+
+
+def is_launched() -> bool:
+    """Whether torchrun started this process, with others: all is there that they need to find each other."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started: the one that shows and writes."""
+    return not is_launched() or int(os.environ["RANK"]) == 0
 
 
 class Silent:
@@ -36,6 +47,7 @@ class _Bar(Silent):
 class _Log(Silent):
     def __init__(self, title: str, total: float) -> None:
         self.title, self.total, self.last = title, total, time.monotonic()
+        self.stream = sys.stderr  # that of now: what runs inside may send its own messages elsewhere
 
     def update(self, done: float, note: str = "") -> None:
         if time.monotonic() - self.last > LOG_EVERY_S:
@@ -43,16 +55,17 @@ class _Log(Silent):
             self.say(f"{self.title}: {100 * done / self.total:.0f} % {note}")
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(line, file=self.stream, flush=True)
 
 
 @contextmanager
 def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silent]:
     """A display for a job of `total` parts, on standard error.
 
-    In a terminal a bar that appears after two seconds; elsewhere a line every half minute.
+    In a terminal a bar that appears after two seconds; elsewhere a line every half minute. Of several processes the
+    first one shows it.
     """
-    if quiet:
+    if quiet or not is_first():
         yield Silent()
     elif not sys.stderr.isatty():
         yield _Log(title, total)
@@ -73,7 +86,8 @@ def progress(title: str, total: float, *, quiet: bool = False) -> Iterator[Silen
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        # the stream of now: what runs inside may send its own messages elsewhere
+        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
             yield _Bar(bar, bar.add_task(title, total=total, note="", visible=False))
 
 

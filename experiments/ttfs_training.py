@@ -12,7 +12,7 @@ import torch
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import ResultError
-from spiketwin.experiments.training import Row, Schedule, fit
+from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit
 from spiketwin.experiments.ttfs import (
     HIDDEN,
     INPUT,
@@ -42,19 +42,13 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
 
     def loss(index: np.ndarray, rng: np.random.Generator):
         keep = rng.random((len(index), data.inputs)) >= config.input_dropout if config.input_dropout else None
-        activity = module({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
-        v, hidden = activity.states[OUTPUT]["v"] * 1e3, activity.spikes[HIDDEN]
+        found = module({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
+        v, hidden = found.states[OUTPUT]["v"] * 1e3, found.spikes[HIDDEN]
         value = max_cross_entropy(v, labels[index])
         if config.regulariser:
             value = value + spike_penalty(hidden, config.regulariser)
-        with torch.no_grad():
-            counts = hidden.sum(0)
-            shown = {
-                "training_accuracy": percent(decide(v.numpy(force=True)) == data.train.labels[index]),
-                "spikes_per_neuron": counts.mean().item(),
-                "silent_share": (counts.sum(0) == 0).double().mean().item(),
-            }
-        return value, shown
+        hits = decide(v.numpy(force=True)) == data.train.labels[index]
+        return value, {"training_accuracy": percent(hits), **activity(hidden)}
 
     with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet) as show:
         history = fit(
@@ -62,7 +56,7 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
             loss,
             lambda: percent(predict(module, held_out) == data.validation.labels),
             samples=len(data.train),
-            schedule=Schedule(config.epochs, config.batch_size, config.learning_rate, config.decay),
+            schedule=Schedule(config.epochs, config.batch_size, config.learning_rate, Cosine() if config.decay else Constant()),
             seed=seed,
             checkpoint=checkpoint,
             show=show,

@@ -105,7 +105,7 @@ def test_run_writes_one_file_per_study(capsys, tmp_path):
     assert code == 0
     assert "test accuracy" in out and "(2 seeds)" in out
     assert sorted(p.name for p in folder.iterdir()) == [
-        *(f"checkpoint_{seed}.safetensors" for seed in (0, 1)),
+        *(f"checkpoint_{seed}.{ending}" for seed in (0, 1) for ending in ("png", "safetensors")),
         "digits_ttfs.json",
         *(f"weights_{seed}.safetensors" for seed in (0, 1)),
     ]
