@@ -78,6 +78,8 @@ class SpikeBackprop(nn.Module):
     Raises ValueError for a model without these.
     """
 
+    layer: SpikingLayer
+
     def __init__(self, layer: SpikingLayer) -> None:
         super().__init__()
         spec = layer.spec

@@ -2,7 +2,7 @@
 
     step      S(x) = 1 where x > 0, else 0          what the network computes
     bump      h(x)                                  what its gradient takes dS/dx for
-    smooth    1/2 + ∫ h from 0 to x                 the step whose true derivative is h
+    smooth    an integral of h; here 1/2 + ∫ h from 0 to x   the step whose true derivative is h
 
 Source: Neftci, Mostafa & Zenke 2019, Surrogate gradient learning in SNNs, box 1 and figure 2.
 """
