@@ -32,6 +32,8 @@ architectures, Front. Neurosci. 14:119, section 2.2.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -103,7 +105,8 @@ class SpikeBackprop(nn.Module):
 
     def _slope(self, spikes: Tensor) -> Tensor:
         """∂a/∂net [B, *shape] per unit of the layer's increments."""
-        values = self.layer.network.populations[self.layer.name].values()
+        cells: Any = self.layer.network.populations[self.layer.name]
+        values = cells.values()
         distance = self._shaped((values["v_threshold"] - values.get("v_reset", 0.0)) / self.layer.factor)
         if "tau_mem" not in values:
             return if_slope(spikes, distance)
