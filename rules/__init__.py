@@ -1,5 +1,10 @@
 """How weights change: plasticity and training rules, surrogate gradients, losses, read-outs.
 
+    surrogate/          a spike's step forward and its bump backward
+    spike_backprop.py   errors of spike counts, sent back once (Lee et al. 2020)
+    losses.py           of counts, membranes and first spikes
+    regularisers.py     prices of too much and too little activity
+
 RULES: every plasticity rule, by name. A new rule is a declaration in this folder and one line here.
 """
 
