@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spiketwin.experiments.protocol import Experiment
 
 EXPERIMENTS = {
+    "conv_snn": "spiketwin.experiments.conv_snn",
     "digits_ttfs": "spiketwin.experiments.digits_ttfs",
     "fashion_ttfs": "spiketwin.experiments.fashion_ttfs",
 }

@@ -124,6 +124,14 @@ def test_digits_smoke():
     assert len(result.curves["loss"]) == 2
 
 
+def test_convolutional_smoke(data_dir):
+    data_dir("mnist")
+    result = experiment("conv_snn").smoke()
+    # twenty batches teach something, whichever the loss
+    assert result.mean("spikes_per_neuron") > 0
+    assert result.mean("validation_accuracy") > 30 and result.mean("validation_accuracy_membrane_loss") > 30
+
+
 def test_fashion_smoke(data_dir):
     data_dir("fashion-mnist")
     result = experiment("fashion_ttfs").smoke()
