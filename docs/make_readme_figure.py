@@ -24,7 +24,7 @@ LARGE = {"font.size": 13, "axes.titlesize": 14, "axes.linewidth": 1.0}
 
 
 def main() -> None:
-    from spiketwin.experiments import digits_ttfs
+    from spiketwin.experiments.studies import digits_ttfs
     from spiketwin.experiments.crosscheck import trained
 
     _, curves = trained.check(digits_ttfs.train(digits_ttfs.Config(), seed=0))

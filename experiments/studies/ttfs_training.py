@@ -13,7 +13,7 @@ from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import ResultError
 from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit
-from spiketwin.experiments.ttfs import (
+from spiketwin.experiments.studies.ttfs import (
     HIDDEN,
     INPUT,
     OUTPUT,
