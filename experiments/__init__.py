@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spiketwin.experiments.protocol import Experiment
 
 EXPERIMENTS = {
+    "braille": "spiketwin.experiments.studies.braille",
     "conv_snn": "spiketwin.experiments.studies.conv_snn",
     "digits_ttfs": "spiketwin.experiments.studies.digits_ttfs",
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",

@@ -10,16 +10,12 @@ Source: Eshraghian et al. 2023, Training spiking neural networks using lessons f
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
-from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
 
 QUESTION = "How fast does a small convolutional spiking network learn MNIST, and does it matter what its loss looks at?"
@@ -55,13 +51,15 @@ class Config:
     """Passes through the training images."""
 
 
-def build(config: Config, seed: int, *, wide: bool = False):
-    """The network, initialised by torch's rules from `seed`."""
+def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, of_membranes: bool = False):
+    """The network, initialised by torch's rules from `seed`. of_membranes: the loss looks at each step's membranes, not at counts."""
+    from spiketwin.experiments.studies.classifier import Classifier, counts, images
     from spiketwin.models import stack
     from spiketwin.models.stacks.cells import leaky, tau_from_beta
+    from spiketwin.rules.losses import count_cross_entropy, step_cross_entropy
     from spiketwin.rules.surrogate import fast_sigmoid
 
-    return stack(
+    net = stack(
         config.wide_layers if wide else config.layers,
         neuron=leaky(tau_from_beta(config.wide_beta if wide else config.beta, config.dt_ms)),
         dt_ms=config.dt_ms,
@@ -70,108 +68,46 @@ def build(config: Config, seed: int, *, wide: bool = False):
         steps=config.steps,
         seed=seed,
     )
-
-
-def image(samples, index):
-    """Images as a tensor [B, 1, 28, 28] in 0 … 1."""
-    import torch
-
-    return torch.tensor(samples.images[index].reshape(-1, 1, 28, 28), dtype=torch.float32) / samples.maximum
-
-
-def accuracy(net, samples, steps: int, *, batch_size: int = 500) -> float:
-    """Percent of images whose own class spikes most; of equal counts the first."""
-    import torch
-
-    net.eval()
-    with torch.no_grad():
-        parts = [slice(k, k + batch_size) for k in range(0, len(samples), batch_size)]
-        votes = np.concatenate([net(image(samples, p), steps=steps).output.sum(0).argmax(1).numpy() for p in parts])
-    return 100 * float(np.mean(votes == samples.labels))
-
-
-def train(
-    config: Config,
-    data: Dataset,
-    seed: int,
-    *,
-    wide: bool = False,
-    loss: Literal["count", "membrane"] = "count",
-    iterations: int | None = None,
-    checkpoint: Path | None = None,
-    quiet: bool = False,
-):
-    """(network, history) after config.epochs, or after some iterations of one. loss: cross-entropy of counts, or of each step's membranes."""
-    import torch
-
-    from spiketwin.experiments.training import Schedule, activity, fit
-    from spiketwin.experiments.training.schedule import Constant
-    from spiketwin.rules.losses import count_cross_entropy, step_cross_entropy
-
-    net = build(config, seed, wide=wide)
     last = list(net.neuron_layers())[-1]
-    labels = torch.as_tensor(data.train.labels)
-    chosen = np.arange(len(data.train))
-    if iterations:
-        chosen = np.random.default_rng(seed).permutation(chosen)[: iterations * config.batch_size]
-
-    def batch_loss(index: np.ndarray, rng: np.random.Generator):
-        index = chosen[index]
-        record = {last: ("v",)} if loss == "membrane" else None
-        run = net(image(data.train, index), steps=config.steps, record=record)
-        value = (
-            count_cross_entropy(run.output, labels[index]) if record is None else step_cross_entropy(run.states[last]["v"], labels[index])
+    if of_membranes:
+        return Classifier(
+            net, data, images, counts, lambda run, y: step_cross_entropy(run.states[last]["v"], y), config.steps, {last: ("v",)}
         )
-        right = run.output.detach().sum(0).argmax(1) == labels[index]
-        hidden = torch.cat([s.detach().flatten(2) for name, s in run.spikes.items() if name != last], dim=2)
-        return value, {"training_accuracy": 100 * right.double().mean().item(), **activity(hidden)}
-
-    epochs = 1 if iterations else config.epochs
-    title = f"training {NAME}{', wide' * wide}, {loss} loss, seed {seed}" + (f", {iterations} iterations" if iterations else "")
-    rate = config.wide_learning_rate if wide else config.learning_rate
-    with progress(title, epochs, quiet=quiet) as show:
-        history = fit(
-            net,
-            batch_loss,
-            lambda: accuracy(net, data.validation, config.steps),
-            samples=len(chosen),
-            schedule=Schedule(epochs, config.batch_size, rate, Constant()),
-            seed=seed,
-            checkpoint=checkpoint,
-            show=show,
-        )
-    return net, history
+    return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output, y), config.steps)
 
 
 def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, early: int = EARLY, quiet: bool = False):
     """(metrics, curves) of one seed."""
+    from spiketwin.experiments.training import Schedule
+    from spiketwin.experiments.training.schedule import Constant
 
-    def kept(name: str) -> Path | None:
-        return folder / f"{name}_{seed}.safetensors" if folder else None
+    found: dict[str, float] = {}
+    curves: dict[str, list] = {}
 
-    def test(net) -> float:
-        return accuracy(net, data.test, config.steps)
+    def trained(name: str, metric: str, *, iterations: int = 0, **options) -> None:
+        made = classifier(config, data, seed, **options)
+        chosen = np.random.default_rng(seed).permutation(len(data.train))[: iterations * config.batch_size] if iterations else None
+        rate = config.wide_learning_rate if options.get("wide") else config.learning_rate
+        curves[name] = history = made.train(
+            f"{NAME}, {name}, seed {seed}",
+            Schedule(1 if iterations else config.epochs, config.batch_size, rate, Constant()),
+            seed,
+            chosen=chosen,
+            checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
+            quiet=quiet,
+        )
+        found[metric] = made.accuracy(data.test)
+        end = history[-1]
+        found[f"validation_accuracy_{name}"], found[f"spikes_per_neuron_{name}"] = end["validation_accuracy"], end["spikes_per_neuron"]
+        found[f"silent_share_{name}"] = 100 * end["silent_share"]
+        found[f"training_minutes_{name}"] = sum(row["seconds"] for row in history) / 60
 
-    def trained(name: str, **options) -> tuple[Callable, list]:
-        return train(config, data, seed, checkpoint=kept(name), quiet=quiet, **options)
-
-    start = time.perf_counter()
-    at_150, _ = trained("early", iterations=early)
-    net, history = trained("count")
-    minutes = sum(row["seconds"] for row in history) / 60
-    by_membrane, membrane_history = trained("membrane", loss="membrane")
-    found = {
-        f"accuracy_at_{early}": test(at_150),
-        "test_accuracy_epoch1": test(net),
-        "test_accuracy_membrane_loss": test(by_membrane),
-        "training_minutes": minutes,
-    }
-    for name, rows in (("", history), ("_membrane_loss", membrane_history)):
-        found |= {f"{what}{name}": rows[-1][what] for what in ("validation_accuracy", "spikes_per_neuron", "silent_share")}
+    trained("early", f"accuracy_at_{early}", iterations=early)
+    trained("count", "test_accuracy_epoch1")
+    trained("membrane", "test_accuracy_membrane_loss", of_membranes=True)
     if config.wide_layers:
-        wide, wide_history = trained("wide", wide=True)
-        found |= {"test_accuracy_wide": test(wide), "validation_accuracy_wide": wide_history[-1]["validation_accuracy"]}
-    return found, {"history": history, "membrane_history": membrane_history, "seconds": round(time.perf_counter() - start, 1)}
+        trained("wide", "test_accuracy_wide", wide=True)
+    return found, curves
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
