@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spiketwin.experiments.studies import ttfs
 from spiketwin.experiments.data import load
 from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.studies import ttfs
 
 QUESTION = "How well does a small recurrent spiking network read digits from one spike per pixel?"
 

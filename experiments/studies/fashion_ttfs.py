@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spiketwin.experiments.studies import ttfs
 from spiketwin.experiments.data import Dataset, load
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import COMMITTED, Result, measured, single
+from spiketwin.experiments.studies import ttfs
 
 QUESTION = "How well does a spiking network read Fashion-MNIST from one spike per pixel, and does Brian2 agree?"
 NAME = "fashion_ttfs"
