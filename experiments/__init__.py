@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "conv_snn": "spiketwin.experiments.studies.conv_snn",
     "digits_ttfs": "spiketwin.experiments.studies.digits_ttfs",
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
+    "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

@@ -1,15 +1,15 @@
-"""What studies that train a stack of layers share: a batch goes in, scores of the classes come out, one loss pulls the weights."""
+"""What studies that train a network share: a batch goes in, scores of the classes come out, one loss pulls the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
@@ -19,14 +19,14 @@ from spiketwin.models.engines.torch.stacks import Stack, StackActivity
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A stack and what it is to learn.
+    """A stack, or a network without spikes that is called like one, and what it is to learn.
 
     feed: (samples, indices, random numbers in training, else None) -> input of the stack.  steps: of an input that stays the same.
     scores: run -> [B, K], the largest of which is the answer.  loss: (run, labels) -> a number.
     record: layer -> states that scores or loss need.
     """
 
-    net: Stack
+    net: Stack | StillNetwork
     data: Dataset
     feed: Callable[[Any, Any, np.random.Generator | None], Tensor]
     scores: Callable[[StackActivity], Tensor]
@@ -58,13 +58,13 @@ class Classifier:
         """Train on data.train, or those `chosen` of it; the stack ends with the weights that were best on data.validation."""
         train, labels = self.data.train, torch.as_tensor(self.data.train.labels)
         chosen = np.arange(len(train)) if chosen is None else chosen
-        last = list(self.net.neuron_layers())[-1]
 
         def loss(index: np.ndarray, rng: np.random.Generator):
             run = self.run(train, chosen[index], rng)
             right = self.scores(run).detach().argmax(1) == labels[chosen[index]]
-            hidden = [s.detach().flatten(2) for name, s in run.spikes.items() if name != last]
-            shown = {"training_accuracy": 100 * right.double().mean().item(), **activity(torch.cat(hidden, dim=2))}
+            shown = {"training_accuracy": 100 * right.double().mean().item()}
+            if hidden := [s.detach().flatten(2) for s in list(run.spikes.values())[:-1]]:
+                shown |= activity(torch.cat(hidden, dim=2))
             return self.loss(run, labels[chosen[index]]), shown
 
         with progress(f"training {title}", schedule.epochs, quiet=quiet) as show:
@@ -78,6 +78,17 @@ class Classifier:
                 checkpoint=checkpoint,
                 show=show,
             )
+
+
+class StillNetwork(nn.Module):
+    """A network without time and spikes, called as a stack is; its output is [1, B, K]."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor, steps: int | None = None, *, record: Mapping[str, tuple[str, ...]] | None = None) -> StackActivity:
+        return StackActivity(self.layers(x)[None], {}, {}, {})
 
 
 def counts(run: StackActivity) -> Tensor:
