@@ -18,6 +18,8 @@ EXPERIMENTS = {
     "conv_snn": "spiketwin.experiments.studies.conv_snn",
     "digits_ttfs": "spiketwin.experiments.studies.digits_ttfs",
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
+    "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
+    "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
 }
 

@@ -43,6 +43,8 @@ class Config:
     """Adam's at the start; it falls along half a cosine."""
     clip_norm: float = 1.0
     """Gradients longer than this are shortened to it."""
+    regulariser: float = 0.0
+    """Price of a hidden spike, averaged over a batch."""
     noise: float = 0.1
     """Deviation of the noise added to the taxels in training, in their own deviations."""
 
@@ -55,6 +57,7 @@ def classifier(config: Config, data: Dataset, seed: int):
     from spiketwin.models import stack
     from spiketwin.models.stacks.cells import leaky, leaky_integrator
     from spiketwin.rules.losses import max_cross_entropy
+    from spiketwin.rules.regularisers import spike_penalty
     from spiketwin.rules.surrogate import fast_sigmoid
 
     net = stack(
@@ -73,7 +76,11 @@ def classifier(config: Config, data: Dataset, seed: int):
             x = x + config.noise * rng.standard_normal(x.shape, dtype=np.float32)
         return torch.from_numpy(x)
 
-    return Classifier(net, data, feed, lambda run: run.output.amax(0), lambda run, y: max_cross_entropy(run.output, y))
+    def loss(run, labels):
+        value, hidden = max_cross_entropy(run.output, labels), next(iter(run.spikes.values()))
+        return value + spike_penalty(hidden, config.regulariser / len(labels)) if config.regulariser else value
+
+    return Classifier(net, data, feed, lambda run: run.output.amax(0), loss)
 
 
 def standardised(data: Dataset) -> Dataset:

@@ -167,6 +167,24 @@ def test_the_additions_of_spikes_are_counted_synapse_by_synapse():
     assert snn_vs_cnn.additions(made, snn_vs_cnn.Config(), np.zeros(1)) == 64 * (1 + 25) + 10
 
 
+def test_parameter_study_smoke():
+    pytest.importorskip("optuna", reason="a sweep needs optuna: spiketwin[sweep]")
+    result = experiment("parameter_study_fashion").smoke()
+    assert result.mean("points") == 4 and result.mean("failed") == 0
+    # a price of .1 for a spike stops learning
+    assert result.mean("span_regulariser") > 10
+    cheap, dear = result.curves["effect"]["regulariser"]
+    assert cheap["accuracies"]["validation_accuracy"]["mean"] > dear["accuracies"]["validation_accuracy"]["mean"]
+    assert result.curves["best"][0]["settings"]["regulariser"] == 1e-6
+
+
+def test_parameter_study_of_braille_smoke(data_dir):
+    data_dir("braille")
+    pytest.importorskip("optuna", reason="a sweep needs optuna: spiketwin[sweep]")
+    result = experiment("parameter_study_braille").smoke()
+    assert result.mean("points") == 4 and result.mean("span_regulariser") > 0
+
+
 def test_fashion_smoke(data_dir):
     data_dir("fashion-mnist")
     result = experiment("fashion_ttfs").smoke()
