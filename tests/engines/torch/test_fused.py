@@ -71,8 +71,10 @@ def test_a_kernel_does_what_the_derived_step_does(name, scheme, detach_reset):
             assert torch.equal(one[0].spikes[cells], other[0].spikes[cells])
         states, gradients = cases.differences(one, other)
         # 1e-12, twice that for the eighty exponentials of each step of a Runge-Kutta Hodgkin-Huxley neuron; where every slope is
-        # 1, gradients grow on each round through the recurrent weights, and those of shared parameters are differences of large sums
-        assert states < 2e-12 and gradients < (1e-11 if surrogate_name == "straight_through" else 2e-12), surrogate_name
+        # 1, gradients grow on each round through the recurrent weights, and those of shared parameters are differences of large sums,
+        # as for any slope that of theta_offset is: it raises theta at the start and lowers the threshold, 104 - 104 = .06
+        bound = 1e-11 if surrogate_name == "straight_through" or name == "diehl_cook_exc" else 2e-12
+        assert states < 2e-12 and gradients < bound, surrogate_name
         if not neuron(name).threshold:
             break
 
