@@ -236,11 +236,9 @@ def test_a_function_as_surrogate_beside_a_readout_that_never_spikes():
     ]
     spikes = Spikes.from_dense(np.random.default_rng(0).random((20, 2, 4)) < 0.3, dt_ms=1.0)
     found = []
-    for kernels in ("fused", "torch"):
+    for path in ("fused", "torch"):
         tent = surrogate(lambda x: torch.relu(1 - x.abs()))
-        module = TorchNetwork(
-            Network(cells, weights, [SpikeSource("in", 4)]), dt_ms=1.0, surrogate=tent, kernels=kernels, dtype=torch.float64
-        )
+        module = TorchNetwork(Network(cells, weights, [SpikeSource("in", 4)]), dt_ms=1.0, surrogate=tent, kernels=path, dtype=torch.float64)
         activity = module({"in": spikes}, record={"out": ("v",)})
         assert activity.spikes["hidden"].sum() > 3
         found.append(torch.autograd.grad(activity.states["out"]["v"].sum() * 1e3, list(module.parameters())))
