@@ -238,10 +238,13 @@ def measure(script: str, systems: Sequence[System], check, *, turns: int, option
             said = ", ".join(f"{1e3 * s:.1f} ms with {w.threads}" for s, w in tried) if len(tried) > 1 else "ready"
             say(f"  {system.name}: {said}" + (" threads" if len(tried) > 1 else ""))
         check(outcomes)
-        for _ in range(turns):
+        for turn in range(turns):
             for worker in workers:
                 worker.turn()
+            say(f"  turn {turn + 1} of {turns}")
         rows = [row for worker in workers for row in _rows(worker, worker.close())]
+        for row in rows:
+            say(f"  {row['system']}: {row['median_ms']:.2f} ms")
         return rows, outcomes
     except BaseException:
         for worker in workers:

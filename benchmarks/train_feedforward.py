@@ -13,9 +13,9 @@ import numpy as np
 
 from harness import Benchmark, main
 from peers.classifier import Task, check, kernels, systems
-from spiketwin.experiments import ttfs
 from spiketwin.experiments.data import DataError, Samples, load
-from spiketwin.experiments.fashion_ttfs import Config
+from spiketwin.experiments.studies import ttfs
+from spiketwin.experiments.studies.fashion_ttfs import Config
 
 BATCH, PIXELS, CLASSES = 256, 784, 10
 

@@ -1,6 +1,6 @@
 """Questions and answers: data sets, the cross-check, one file per study, the command line.
 
-A new experiment is a module that follows protocol.py, and one line in EXPERIMENTS.
+A new experiment is a module in studies/ that follows protocol.py, and one line in EXPERIMENTS.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from spiketwin.experiments.protocol import Experiment
 
 EXPERIMENTS = {
-    "conv_snn": "spiketwin.experiments.conv_snn",
-    "digits_ttfs": "spiketwin.experiments.digits_ttfs",
-    "fashion_ttfs": "spiketwin.experiments.fashion_ttfs",
+    "braille": "spiketwin.experiments.studies.braille",
+    "conv_snn": "spiketwin.experiments.studies.conv_snn",
+    "digits_ttfs": "spiketwin.experiments.studies.digits_ttfs",
+    "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
+    "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
+    "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
+    "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiketwin.experiments import digits_ttfs, ttfs, ttfs_training
 from spiketwin.experiments.data import load
 from spiketwin.experiments.protocol import ResultError
+from spiketwin.experiments.studies import digits_ttfs, ttfs, ttfs_training
 from spiketwin.models.encoders import time_to_first_spike
 
 

@@ -130,7 +130,9 @@ def _backward_arrays(cell: Cell, group: Structure, p: int) -> list[str]:
     names += ["_scalars"] * bool(cell.scalars) + ["_vectors"] * bool(cell.vectors)
     names += [f"_in_{s}" for s in cell.signals]
     names += (
-        ["_gspikes"] * (cell.spiking and cell.heard) + ["_flags"] * cell.flagged(group.is_split(p)) + ["_slopes"] * (cell.slope == "given")
+        ["_gspikes"] * (cell.spiking and cell.heard)
+        + ["_flags"] * cell.flagged(group.is_split(p))
+        + ["_slopes"] * (cell.spiking and cell.slope == "given")
     )
     names += [f"_keep_{n}" for n in cell.kept] + [f"_grec_{s}" for s in cell.record]
     names += [f"_garr_{r}" for r in cell.wired] + [f"_gdense_{r}" for r in cell.dense if str(arrival(r)) in cell.wrt]

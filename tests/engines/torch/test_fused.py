@@ -71,8 +71,10 @@ def test_a_kernel_does_what_the_derived_step_does(name, scheme, detach_reset):
             assert torch.equal(one[0].spikes[cells], other[0].spikes[cells])
         states, gradients = cases.differences(one, other)
         # 1e-12, twice that for the eighty exponentials of each step of a Runge-Kutta Hodgkin-Huxley neuron; where every slope is
-        # 1, gradients grow on each round through the recurrent weights, and those of shared parameters are differences of large sums
-        assert states < 2e-12 and gradients < (1e-11 if surrogate_name == "straight_through" else 2e-12), surrogate_name
+        # 1, gradients grow on each round through the recurrent weights, and those of shared parameters are differences of large sums,
+        # as for any slope that of theta_offset is: it raises theta at the start and lowers the threshold, 104 - 104 = .06
+        bound = 1e-11 if surrogate_name == "straight_through" or name == "diehl_cook_exc" else 2e-12
+        assert states < 2e-12 and gradients < bound, surrogate_name
         if not neuron(name).threshold:
             break
 
@@ -224,3 +226,20 @@ def test_a_program_says_why_an_order_cannot_be_written():
         program(neuron("cuba_lif"), "exact", ("count_down", "integrate", "reset", "threshold"))
     assert "counted down after" in unsupported_order(neuron("cuba_lif"), ("integrate", "count_down", "threshold"))
     assert not unsupported_order(neuron("rnn_lif"), ("integrate", "threshold", "reset"))
+
+
+def test_a_function_as_surrogate_beside_a_readout_that_never_spikes():
+    cells = [Population("hidden", neuron("cuba_lif"), 3), Population("out", neuron("leaky_readout"), 2)]
+    weights = [
+        Projection("in", "hidden", np.ones((3, 4)), "i_syn", unit="nA"),
+        Projection("hidden", "out", np.ones((2, 3)), "i_syn", unit="nA"),
+    ]
+    spikes = Spikes.from_dense(np.random.default_rng(0).random((20, 2, 4)) < 0.3, dt_ms=1.0)
+    found = []
+    for path in ("fused", "torch"):
+        tent = surrogate(lambda x: torch.relu(1 - x.abs()))
+        module = TorchNetwork(Network(cells, weights, [SpikeSource("in", 4)]), dt_ms=1.0, surrogate=tent, kernels=path, dtype=torch.float64)
+        activity = module({"in": spikes}, record={"out": ("v",)})
+        assert activity.spikes["hidden"].sum() > 3
+        found.append(torch.autograd.grad(activity.states["out"]["v"].sum() * 1e3, list(module.parameters())))
+    assert all(torch.allclose(a, b, rtol=1e-12) and a.any() for a, b in zip(*found, strict=True))

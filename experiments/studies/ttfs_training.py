@@ -12,8 +12,7 @@ import torch
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import ResultError
-from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit
-from spiketwin.experiments.ttfs import (
+from spiketwin.experiments.studies.ttfs import (
     HIDDEN,
     INPUT,
     OUTPUT,
@@ -24,6 +23,7 @@ from spiketwin.experiments.ttfs import (
     network,
     percent,
 )
+from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit
 from spiketwin.models.engines.torch import TorchNetwork
 from spiketwin.models.network import Network
 from spiketwin.rules.losses import max_cross_entropy, spike_penalty

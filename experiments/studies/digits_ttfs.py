@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spiketwin.experiments import ttfs
 from spiketwin.experiments.data import load
 from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.studies import ttfs
 
 QUESTION = "How well does a small recurrent spiking network read digits from one spike per pixel?"
 
@@ -43,7 +43,7 @@ class Config(ttfs.TTFSConfig):
 
 def train(config: Config, seed: int, *, checkpoint: Path | None = None, quiet: bool = False) -> ttfs.Trained:
     """The network trained with these settings, with the test digits as spikes."""
-    from spiketwin.experiments.ttfs_training import train
+    from spiketwin.experiments.studies.ttfs_training import train
 
     return train("digits_ttfs", config, load("digits"), seed, checkpoint=checkpoint, quiet=quiet)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spiketwin.experiments import ttfs
 from spiketwin.experiments.data import Dataset, load
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import COMMITTED, Result, measured, single
+from spiketwin.experiments.studies import ttfs
 
 QUESTION = "How well does a spiking network read Fashion-MNIST from one spike per pixel, and does Brian2 agree?"
 NAME = "fashion_ttfs"
@@ -42,14 +42,14 @@ class Config(ttfs.TTFSConfig):
 
 def train(config: Config, seed: int, *, checkpoint: Path | None = None, quiet: bool = False, data: Dataset | None = None) -> ttfs.Trained:
     """The network trained with these settings, with the test images as spikes."""
-    from spiketwin.experiments.ttfs_training import train
+    from spiketwin.experiments.studies.ttfs_training import train
 
     return train(NAME, config, data or load("fashion-mnist"), seed, checkpoint=checkpoint, quiet=quiet)
 
 
 def trained(seed: int = 0) -> ttfs.Trained:
     """The network of the committed weights; trained anew, resumably, where there are none for `seed`."""
-    from spiketwin.experiments.ttfs_training import load_weights
+    from spiketwin.experiments.studies.ttfs_training import load_weights
 
     committed = ttfs.weights(COMMITTED / NAME, seed)
     if committed.is_file():

@@ -1,0 +1,129 @@
+"""The convolutional network of snnTorch's tutorial 6 on MNIST, its wider variant, and what its loss looks at.
+
+12C5-MP2-64C5-MP2-1024FC10 with a leaky neuron after each pooling and at the end (beta = 0.5 per step of 1 ms is tau_mem = 1.44 ms),
+50 steps of a constant image, fast sigmoid of slope 25, cross-entropy of spike counts, Adam. The wider variant keeps its membranes
+longer (beta = 0.9, tau_mem = 9.49 ms) and has a hidden layer of 256.
+
+Source: Eshraghian et al. 2023, Training spiking neural networks using lessons from deep learning, and snnTorch's tutorials 5 and 6.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from spiketwin.experiments.data import Dataset, load
+from spiketwin.experiments.protocol import Result, measured, single
+
+QUESTION = "How fast does a small convolutional spiking network learn MNIST, and does it matter what its loss looks at?"
+NAME = "conv_snn"
+EARLY = 150  # iterations after which the tutorial states an accuracy
+
+
+@dataclass(frozen=True)
+class Config:
+    """The network of the tutorial and its wider variant."""
+
+    layers: str = "12C5-MP2-64C5-MP2-1024FC10"
+    """The network, as in spiketwin.models.stack."""
+    beta: float = 0.5
+    """Share of the membrane that a step leaves."""
+    wide_layers: str = "32C5-MP2-64C5-MP2-1024FC256-FC10"
+    """The wider variant; empty to leave it out."""
+    wide_beta: float = 0.9
+    """Its share of the membrane that a step leaves."""
+    steps: int = 50
+    """Steps of an image."""
+    dt_ms: float = 1.0
+    """Step in ms."""
+    slope: float = 25.0
+    """Steepness of the surrogate gradient 1/(slope |v - 1| + 1)^2."""
+    batch_size: int = 128
+    """Images of a training step."""
+    learning_rate: float = 1e-2
+    """Adam's, constant, as in the tutorial."""
+    wide_learning_rate: float = 2e-3
+    """Adam's for the wider variant, constant."""
+    epochs: int = 1
+    """Passes through the training images."""
+
+
+def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, of_membranes: bool = False):
+    """The network, initialised by torch's rules from `seed`. of_membranes: the loss looks at each step's membranes, not at counts."""
+    from spiketwin.experiments.studies.classifier import Classifier, counts, images
+    from spiketwin.models import stack
+    from spiketwin.models.stacks.cells import leaky, tau_from_beta
+    from spiketwin.rules.losses import count_cross_entropy, step_cross_entropy
+    from spiketwin.rules.surrogate import fast_sigmoid
+
+    net = stack(
+        config.wide_layers if wide else config.layers,
+        neuron=leaky(tau_from_beta(config.wide_beta if wide else config.beta, config.dt_ms)),
+        dt_ms=config.dt_ms,
+        input_shape=(1, 28, 28),
+        surrogate=fast_sigmoid(config.slope),
+        steps=config.steps,
+        seed=seed,
+    )
+    last = list(net.neuron_layers())[-1]
+    if of_membranes:
+        return Classifier(
+            net, data, images, counts, lambda run, y: step_cross_entropy(run.states[last]["v"], y), config.steps, {last: ("v",)}
+        )
+    return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output, y), config.steps)
+
+
+def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, early: int = EARLY, quiet: bool = False):
+    """(metrics, curves) of one seed."""
+    from spiketwin.experiments.training import Schedule
+    from spiketwin.experiments.training.schedule import Constant
+
+    found: dict[str, float] = {}
+    curves: dict[str, list] = {}
+
+    def trained(name: str, metric: str, *, iterations: int = 0, **options) -> None:
+        made = classifier(config, data, seed, **options)
+        chosen = np.random.default_rng(seed).permutation(len(data.train))[: iterations * config.batch_size] if iterations else None
+        rate = config.wide_learning_rate if options.get("wide") else config.learning_rate
+        curves[name] = history = made.train(
+            f"{NAME}, {name}, seed {seed}",
+            Schedule(1 if iterations else config.epochs, config.batch_size, rate, Constant()),
+            seed,
+            chosen=chosen,
+            checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
+            quiet=quiet,
+        )
+        found[metric] = made.accuracy(data.test)
+        end = history[-1]
+        found[f"validation_accuracy_{name}"], found[f"spikes_per_neuron_{name}"] = end["validation_accuracy"], end["spikes_per_neuron"]
+        found[f"silent_share_{name}"] = 100 * end["silent_share"]
+        found[f"training_minutes_{name}"] = sum(row["seconds"] for row in history) / 60
+
+    trained("early", f"accuracy_at_{early}", iterations=early)
+    trained("count", "test_accuracy_epoch1")
+    trained("membrane", "test_accuracy_membrane_loss", of_membranes=True)
+    if config.wide_layers:
+        trained("wide", "test_accuracy_wide", wide=True)
+    return found, curves
+
+
+def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    data = load("mnist")
+    with measured(split=data.split) as provenance:
+        found, curves = measure(config, data, seed, folder)
+    return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+
+
+def smoke() -> Result:
+    """Twenty iterations of a smaller network, with longer membranes, on some hundred images."""
+    whole = load("mnist")
+    small = replace(whole, train=whole.train[:640], validation=whole.validation[:200], test=whole.test[:200])
+    layers = "6C5-MP2-12C5-MP2-192FC10"
+    config = replace(Config(), layers=layers, beta=0.9, slope=10, wide_layers="", steps=15, batch_size=32)
+    with measured(split=f"smoke test: 640 / 200 / 200 of {whole.split}") as provenance:
+        found, curves = measure(config, small, 0, early=4, quiet=True)
+    assert np.isfinite(list(found.values())).all()
+    return single(sys.modules[__name__], config, 0, found, curves=curves, provenance=provenance)
