@@ -58,12 +58,13 @@ class Classifier:
         """Train on data.train, or those `chosen` of it; the stack ends with the weights that were best on data.validation."""
         train, labels = self.data.train, torch.as_tensor(self.data.train.labels)
         chosen = np.arange(len(train)) if chosen is None else chosen
+        last = list(self.net.neuron_layers())[-1] if isinstance(self.net, Stack) else ""
 
         def loss(index: np.ndarray, rng: np.random.Generator):
             run = self.run(train, chosen[index], rng)
             right = self.scores(run).detach().argmax(1) == labels[chosen[index]]
             shown = {"training_accuracy": 100 * right.double().mean().item()}
-            if hidden := [s.detach().flatten(2) for s in list(run.spikes.values())[:-1]]:
+            if hidden := [s.detach().flatten(2) for name, s in run.spikes.items() if name != last]:
                 shown |= activity(torch.cat(hidden, dim=2))
             return self.loss(run, labels[chosen[index]]), shown
 

@@ -155,7 +155,9 @@ def smoke() -> Result:
     """Two epochs of smaller networks on some hundred images."""
     whole = load("mnist")
     small = replace(whole, train=whole.train[:640], validation=whole.validation[:200], test=whole.test[:200])
-    config = replace(Config(), channels=(6, 12), steps=(5, 10), beta=0.9, slope=10, epochs=2, batch_size=32, learning_rate=1e-2)
+    config = replace(
+        Config(), channels=(6, 12), steps=(5, 10), beta=0.9, slope=10, epochs=2, batch_size=32, learning_rate=1e-2, cnn_learning_rate=1e-2
+    )
     with measured(split=f"smoke test: 640 / 200 / 200 of {whole.split}") as provenance:
         found, curves = measure(config, small, 0, quiet=True)
     assert np.isfinite(list(found.values())).all()
