@@ -136,7 +136,7 @@ def run_experiment(rest: list[str]) -> int | None:
     """Run an experiment: spiketwin run EXPERIMENT [settings] [--seeds 0 1 2] [--smoke]."""
     if not rest or rest[0] in ("-h", "--help"):
         print(f"usage: spiketwin run EXPERIMENT [settings]\n\n{run_experiment.__doc__}\n")
-        print("\n".join(f"  {name:<16}{experiment(name).QUESTION}" for name in EXPERIMENTS))
+        print("\n".join(f"  {name:<25}{experiment(name).QUESTION}" for name in EXPERIMENTS))
         print("\nspiketwin run EXPERIMENT --help lists the settings of one.")
         return 0
     name, *rest = rest
@@ -159,7 +159,7 @@ def sweep(rest: list[str]) -> int | None:
 
     if not rest or rest[0] in ("-h", "--help"):
         print(f"usage: spiketwin sweep EXPERIMENT --vary FIELD=VALUES … [settings]\n\n{sweep.__doc__}\n")
-        print("\n".join(f"  {name:<16}{experiment(name).QUESTION}" for name in EXPERIMENTS))
+        print("\n".join(f"  {name:<25}{experiment(name).QUESTION}" for name in EXPERIMENTS))
         print("\nspiketwin sweep EXPERIMENT --help lists the settings of one, all of which can be varied.")
         return 0
     name, *rest = rest

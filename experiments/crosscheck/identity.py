@@ -16,7 +16,9 @@ from spiketwin.models.recording import Recording
 LEVEL = "identity"
 REFERENCE = "brian"
 OTHERS = ("torch", "compiled")
-STATE_BOUND = 1e-9  # of the state's scale: 10⁷ roundings of 1e-16, far below what a different step would give
+# of the state's scale: 10⁷ roundings of 1e-16, far below what a different step would give. A recurrent network amplifies them:
+# 1.6e-9 for Hodgkin-Huxley where torch's exp rounds another way (an AMD processor), 1e-10 where it does not.
+STATE_BOUND = {cases.SINGLE: 1e-9, cases.RECURRENT: 1e-8}
 
 
 def check(
@@ -47,7 +49,13 @@ def check(
                     Check(name, LEVEL, what.format("spikes that differ"), _spikes_apart(reference, run, population), (0, 0), "spikes")
                 )
             rows.append(
-                Check(name, LEVEL, what.format("state difference over scale"), _states_apart(reference, run, population), (0, STATE_BOUND))
+                Check(
+                    name,
+                    LEVEL,
+                    what.format("state difference over scale"),
+                    _states_apart(reference, run, population),
+                    (0, STATE_BOUND[population]),
+                )
             )
     return rows, _curves(name, spec.states[0], {REFERENCE: reference, **runs})
 
