@@ -97,7 +97,7 @@ def show_list() -> None:
         print(f"  {name:<20}{ENGINE_SUMMARY[name]}")
     print("\nexperiments")
     for name in EXPERIMENTS:
-        print(f"  {name:<20}{experiment(name).QUESTION}")
+        print(f"  {name:<25}{experiment(name).QUESTION}")
 
 
 def show_data() -> None:
