@@ -65,7 +65,7 @@ def _cluster(address: str) -> Iterator:
         distributed = import_module("distributed")
     except ImportError:
         raise ImportError(
-            "a dask cluster needs dask's distributed, which is not installed; install it with: pip install 'dask[distributed]'",
+            "a dask cluster needs dask's distributed, which is not installed; install it with: pip install 'spiketwin[cluster]'",
             name="distributed",
         ) from None
     try:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, lists, errors of one line, Ctrl-C."""
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from spiketwin.experiments import EXPERIMENTS, cli
+from spiketwin.experiments import EXPERIMENTS, cli, experiment
 from spiketwin.models.engines import ENGINES
 from spiketwin.models.neurons import NEURONS
 
@@ -38,7 +39,11 @@ def test_the_settings_of_an_experiment_are_its_options(capsys, name):
     code, out, _ = run(capsys, "run", name, "--help")
     assert code == 0
     assert "--learning-rate" in out and "--dt-ms" in out and "--seeds" in out and "--smoke" in out
-    assert "Adam" in out  # what a field means is said
+    # every field, and what it means
+    settings = experiment(name).Config()
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(settings)]
+    assert not [name for name in names if f"--{name}" not in out and f"--no-{name}" not in out]
+    assert "Adam" in out and ("Hidden neurons" in out or not hasattr(settings, "hidden"))
 
 
 def test_list_names_everything(capsys):

@@ -6,13 +6,12 @@ import pickle
 import sys
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 
 from spiketwin.experiments.data import DataError, folders, heidelberg, load
 from spiketwin.experiments.data.folders import Remote
-
-h5py = pytest.importorskip("h5py", reason="needs spiketwin[events]")
 
 CLASSES = ["zero", "one", "null", "fünf"]
 

@@ -9,11 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tonic
+from tonic.dataset import Dataset
 
 from spiketwin.experiments.data import DataError, folders, load, sensors
-
-tonic = pytest.importorskip("tonic", reason="needs spiketwin[events]")
-from tonic.dataset import Dataset  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -168,7 +168,6 @@ def test_the_additions_of_spikes_are_counted_synapse_by_synapse():
 
 
 def test_parameter_study_smoke():
-    pytest.importorskip("optuna", reason="a sweep needs optuna: spiketwin[sweep]")
     result = experiment("parameter_study_fashion").smoke()
     assert result.mean("points") == 4 and result.mean("failed") == 0
     # a price of .1 for a spike stops learning
@@ -180,7 +179,6 @@ def test_parameter_study_smoke():
 
 def test_parameter_study_of_braille_smoke(data_dir):
     data_dir("braille")
-    pytest.importorskip("optuna", reason="a sweep needs optuna: spiketwin[sweep]")
     result = experiment("parameter_study_braille").smoke()
     assert result.mean("points") == 4 and result.mean("span_regulariser") > 0
 

@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 
+import distributed
 import pytest
 
 from spiketwin.experiments.sweeps import Grid, SweepError, sweep
@@ -64,7 +65,6 @@ def test_a_trial_of_another_machine_is_taken_over_when_its_heart_stops(toy, tmp_
 
 
 def test_a_dask_cluster_runs_the_trials(toy, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
         trials = sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", workers=2, dask=cluster.scheduler_address, quiet=True)
     assert seen(trials) == seen(sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "here", quiet=True))
@@ -75,7 +75,7 @@ def test_a_dask_cluster_runs_the_trials(toy, tmp_path):
     [
         ("optuna", {}, r"spiketwin\[sweep\]"),
         ("joblib.externals.loky", {"workers": 2}, r"spiketwin\[sweep\]"),
-        ("distributed", {"dask": "tcp://nowhere:1"}, r"dask\[distributed\]"),
+        ("distributed", {"dask": "tcp://nowhere:1"}, r"spiketwin\[cluster\]"),
     ],
 )
 def test_what_is_not_installed_is_named(toy, tmp_path, monkeypatch, module, options, message):

@@ -72,8 +72,9 @@ def test_a_kernel_does_what_the_derived_step_does(name, scheme, detach_reset):
         states, gradients = cases.differences(one, other)
         # 1e-12, twice that for the eighty exponentials of each step of a Runge-Kutta Hodgkin-Huxley neuron; where every slope is
         # 1, gradients grow on each round through the recurrent weights, and those of shared parameters are differences of large sums,
-        # as for any slope that of theta_offset is: it raises theta at the start and lowers the threshold, 104 - 104 = .06
-        bound = 1e-11 if surrogate_name == "straight_through" or name == "diehl_cook_exc" else 2e-12
+        # as with these two slopes that of theta_offset is: it raises theta at the start and lowers the threshold, 104 - 104 = .06
+        cancels = name == "diehl_cook_exc" and surrogate_name in ("exponential", "slayer")
+        bound = 1e-11 if surrogate_name == "straight_through" or cancels else 2e-12
         assert states < 2e-12 and gradients < bound, surrogate_name
         if not neuron(name).threshold:
             break
