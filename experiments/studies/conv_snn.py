@@ -118,12 +118,12 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
 
 def smoke() -> Result:
-    """Twenty iterations of a smaller network, with longer membranes, on some hundred images."""
+    """Forty iterations of a smaller network, with longer membranes, on some hundred images."""
     whole = load("mnist")
-    small = replace(whole, train=whole.train[:640], validation=whole.validation[:200], test=whole.test[:200])
+    small = replace(whole, train=whole.train[:1280], validation=whole.validation[:200], test=whole.test[:200])
     layers = "6C5-MP2-12C5-MP2-192FC10"
-    config = replace(Config(), layers=layers, beta=0.9, slope=10, wide_layers="", steps=15, batch_size=32)
-    with measured(split=f"smoke test: 640 / 200 / 200 of {whole.split}") as provenance:
+    config = replace(Config(), layers=layers, beta=0.9, slope=10, wide_layers="", steps=15, batch_size=32, learning_rate=5e-3)
+    with measured(split=f"smoke test: 1,280 / 200 / 200 of {whole.split}") as provenance:
         found, curves = measure(config, small, 0, early=4, quiet=True)
     assert np.isfinite(list(found.values())).all()
     return single(sys.modules[__name__], config, 0, found, curves=curves, provenance=provenance)
