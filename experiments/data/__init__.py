@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spiketwin.experiments.data import braille, cifar10, digits, folders, fsdd, heidelberg, mnist, randman, sensors
+from spiketwin.experiments.data import braille, cifar10, digits, folders, fsdd, heidelberg, mnist, randman, sensors, svhn
 from spiketwin.experiments.data.dataset import Dataset, Samples
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.events import EventSamples
@@ -41,6 +41,7 @@ DATASETS = {
     "mnist": Entry(lambda: mnist.load(mnist.MNIST), mnist.SIZE, mnist.SPLIT, mnist.MNIST.files),
     "fashion-mnist": Entry(lambda: mnist.load(mnist.FASHION_MNIST), mnist.SIZE, mnist.SPLIT, mnist.FASHION_MNIST.files),
     "cifar-10": Entry(cifar10.load, cifar10.SIZE, cifar10.SPLIT, cifar10.FILES),
+    "svhn": Entry(svhn.load, svhn.SIZE, svhn.SPLIT, svhn.FILES),
     "braille": Entry(braille.load, braille.SIZE, braille.SPLIT, braille.FILES),
     "fsdd": Entry(fsdd.load, fsdd.SIZE, fsdd.SPLIT, fsdd.FILES),
     "randman": Entry(randman.load, randman.SIZE, randman.SPLIT, made="generated"),
