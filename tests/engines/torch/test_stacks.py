@@ -159,6 +159,23 @@ def test_parameters_for_all_layers_for_one_and_for_each_neuron():
     assert cells(net, "neurons1").v_threshold.item() == 0.5 and not hasattr(cells(net, "neurons2"), "v_threshold")
 
 
+def test_a_seed_gives_the_same_weights_and_leaves_torchs_generator_alone():
+    def weights(**how):
+        how |= {"neuron": leaky(), "dt_ms": 1.0, "input_shape": (1, 6, 6), "steps": 9, "parameters": {"tau_mem": gamma(20.0)}}
+        net = stack("3C3-BN-FC5d4-FC6R-LSTM3-FC2", **how)
+        return torch.cat([p.detach().flatten() for p in net.state_dict().values()])
+
+    before = torch.get_rng_state()
+    first, again, other = weights(seed=1), weights(seed=1), weights(seed=2)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    # without one torch's generator rules, as everywhere in torch
+    torch.manual_seed(7)
+    third, fourth = weights(), weights()
+    torch.manual_seed(7)
+    assert torch.equal(weights(), third) and not torch.equal(third, fourth)
+
+
 def test_learnable_time_constants_are_learned():
     """A student whose neurons leak too fast finds the time constant of its teacher from the teacher's membrane."""
     teacher = small("FC1", (1,), neuron=leaky_integrator(20.0))

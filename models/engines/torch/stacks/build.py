@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -66,7 +67,7 @@ def stack(
     unit: str | None = None,
     parameters: Mapping[str, Value | Mapping[str, Value]] | None = None,
     trainable_parameters: tuple[str, ...] = (),
-    seed: int = 0,
+    seed: int | None = None,
     dtype: torch.dtype = torch.float32,
     **options: Any,
 ) -> Stack:
@@ -78,7 +79,8 @@ def stack(
     parameters: name -> value in the parameter's unit for all layers, or neuron layer -> value.  A value is a number, text such as
     '20 ms', an array with one entry per neuron, or a function that draws one (models/stacks/heterogeneity.py).
     trainable_parameters: those of every layer that has them; one value per layer, or per neuron where they differ by neuron.
-    seed: of the functions that draw. Weights come from torch's generator.  options: those of TorchNetwork: scheme, order, …
+    seed: of weights, and of parameters that are drawn; torch's generator then stays as it was. None draws all from torch's generator.
+    options: those of TorchNetwork: scheme, order, …
     Raises StackError for the text, SpecError for parameters, SchemeError where the scheme cannot integrate the model.
     """
     declaration = parse(text, input_shape)
@@ -90,8 +92,11 @@ def stack(
         if not any(name in spec.parameters for spec in specs.values()):
             raise SpecError(unknown(name, "parameter", specs[""].name, specs[""].parameters))
     options |= {"dt_ms": dt_ms, "surrogate": surrogate, "dtype": dtype}
-    builder = Builder(specs, steps, norm, unit, dict(parameters or {}), tuple(trainable_parameters), np.random.default_rng(seed), options)
-    made = Stack(declaration, builder.chain(declaration.layers), dt_ms, dtype)
+    with torch.random.fork_rng(devices=(), enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        builder = Builder(specs, steps, norm, unit, dict(parameters or {}), tuple(trainable_parameters), seed, options)
+        made = Stack(declaration, builder.chain(declaration.layers), dt_ms, dtype)
     layers = made.neuron_layers()
     if silent := [layer for layer in list(layers.values())[:-1] if not layer.spec.threshold]:
         raise SpecError(f"'{silent[0].spec.name}' never spikes, so the layers behind it would hear nothing; give it as readout=…")
@@ -104,9 +109,14 @@ def stack(
 class Builder:
     """Makes the parts. specs: the model of each neuron layer by name, '' for all others."""
 
-    def __init__(self, specs, steps, norm, unit, parameters, trainable, rng, options) -> None:
+    def __init__(self, specs, steps, norm, unit, parameters, trainable, seed, options) -> None:
         self.specs, self.steps, self.norm, self.unit = specs, steps, norm, unit
-        self.parameters, self.trainable, self.rng, self.options = parameters, trainable, rng, options
+        self.parameters, self.trainable, self.seed, self.options = parameters, trainable, seed, options
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Of parameters that are drawn."""
+        return np.random.default_rng(int(torch.randint(2**62, ())) if self.seed is None else self.seed)
 
     def chain(self, layers: tuple[Placed, ...], prefix: str = "") -> Chain:
         """The layers in order. What treats every step alike stands in one OverTime, named after its first layer."""
