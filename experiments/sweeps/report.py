@@ -43,7 +43,7 @@ def best_table(trials: Sequence[Trial], rows: int = 5) -> str:
 def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[dict[str, Any]]:
     """Effect of one setting: a row for each of its values, over all others. For a range, for each fifth of the trials.
 
-    A row: value (of a range: its median), trials, run_s and accuracies: name -> {"mean", "std"}, std the sample standard
+    A row: value (of a range: its median), trials, run_s, cpu_s and accuracies: name -> {"mean", "std"}, std the sample standard
     deviation over trials, 0 for one.
     """
     good = finished(trials)
@@ -57,7 +57,8 @@ def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[
     for value, group in groups:
         if group:
             accuracies = {a: _mean_std([t.metrics[a]["mean"] for t in group]) for a in ACCURACIES if all(a in t.metrics for t in group)}
-            rows.append({"value": value, "trials": len(group), "run_s": _mean_std([t.run_s for t in group]), "accuracies": accuracies})
+            times = {name: _mean_std([getattr(t, name) for t in group]) for name in ("run_s", "cpu_s")}
+            rows.append({"value": value, "trials": len(group), **times, "accuracies": accuracies})
     return rows
 
 
@@ -98,6 +99,7 @@ def content(mark: Mapping[str, Any], question: str, trials: Sequence[Trial], pro
                 "settings": t.settings,
                 "metrics": t.metrics,
                 "run_s": round(t.run_s, 3),
+                "cpu_s": round(t.cpu_s, 3),
                 **({"error": t.error} if t.error else {}),
             }
             for t in trials
