@@ -4,6 +4,7 @@
     count_cross_entropy       the same of p = softmax(n),           n_bk = Σ_t S_tbk
     step_cross_entropy        of p = softmax(v_t), mean over t
     max_cross_entropy         of p = softmax(m),                    m_bk = max over t of v_tbk
+    mean_cross_entropy        of p = softmax(v̄),                    v̄_bk = Σ_t v_tbk / T
     last_cross_entropy        of p = softmax(v_T)
     first_spike_cross_entropy of p = softmax(-t/tau),               t_bk the time of the first spike
     mean_square_count         mean_bk (n_bk - target_bk)²
@@ -59,6 +60,11 @@ def max_cross_entropy(v: Tensor, labels: Tensor, class_weights: Tensor | None = 
     Equal maxima of K read-outs cost log K.  Raises ValueError when the shapes do not fit.
     """
     return _cross_entropy(max_over_time(_in_time(v, "v")), labels, class_weights, "v is [T, B, K]")
+
+
+def mean_cross_entropy(v: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """The same of the membranes averaged over all steps (decoders.membrane_mean): every step pulls, and noise of single steps fades."""
+    return _cross_entropy(_in_time(v, "v").mean(dim=0), labels, class_weights, "v is [T, B, K]")
 
 
 def last_cross_entropy(v: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from spiketwin.rules.losses import (
     last_cross_entropy,
     max_cross_entropy,
     max_over_time,
+    mean_cross_entropy,
     mean_square_count,
     negative_log_likelihood,
     step_cross_entropy,
@@ -87,11 +88,11 @@ def test_negative_log_likelihood_by_hand():
     assert negative_log_likelihood(log_p, LABELS, 2 * weights).item() == pytest.approx(-(math.log(0.5) + 3 * math.log(0.8)) / 4)
 
 
-@pytest.mark.parametrize("loss", [max_cross_entropy, last_cross_entropy, step_cross_entropy, count_cross_entropy])
+@pytest.mark.parametrize("loss", [max_cross_entropy, mean_cross_entropy, last_cross_entropy, step_cross_entropy, count_cross_entropy])
 def test_every_cross_entropy_is_the_likelihood_of_its_softmax(loss):
     v = torch.randn(6, 2, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([0.5, 1.0, 2.0], dtype=DOUBLE)
-    made_of = {max_cross_entropy: v.amax(0), last_cross_entropy: v[-1], count_cross_entropy: v.sum(0)}
+    made_of = {max_cross_entropy: v.amax(0), mean_cross_entropy: v.mean(0), last_cross_entropy: v[-1], count_cross_entropy: v.sum(0)}
     if loss in made_of:
         expected = negative_log_likelihood(made_of[loss].log_softmax(-1), LABELS, weights)
     else:
@@ -177,7 +178,7 @@ def test_shapes_that_do_not_fit_are_named():
         max_cross_entropy(torch.zeros(5, 3, 2), torch.zeros(3, dtype=torch.long), torch.ones(3))
 
 
-@pytest.mark.parametrize("loss", [max_cross_entropy, last_cross_entropy, step_cross_entropy, count_cross_entropy])
+@pytest.mark.parametrize("loss", [max_cross_entropy, mean_cross_entropy, last_cross_entropy, step_cross_entropy, count_cross_entropy])
 def test_bad_input_of_every_cross_entropy(loss):
     v = torch.zeros(5, 2, 3)
     for wrong in (v[0], v[None]):
