@@ -30,8 +30,8 @@ class Config:
     """Steepness of the surrogate gradient."""
     regulariser: tuple[float, ...] = (1e-6, 1e-4, 1e-2)
     """Price of a hidden spike, averaged over a batch."""
-    epochs: int = 30
-    """Passes through the training recordings; few, so that 81 networks take an hour."""
+    epochs: int = 15
+    """Passes through the training recordings; few, so that 81 networks take half an hour."""
     learning_rate: float = 2e-3
     """Adam's at the start."""
     workers: int = 2
