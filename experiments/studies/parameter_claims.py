@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 LEARNED = 0.25  # of the best validation accuracy; less is called collapsed
 MATTERS = 1.0  # percentage points
 LITTLE = 0.5  # share of the growth of a layer by which its run time may grow
-HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
+HOLDS, PARTLY, FAILS, OPEN = "holds", "holds in part", "does not hold", "cannot be told"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the thesis, what became of it (HOLDS, PARTLY or FAILS), and the numbers."""
+    """A sentence of the thesis, what became of it (HOLDS, PARTLY, FAILS or OPEN), and the numbers."""
 
     text: str
     verdict: str
@@ -50,6 +50,11 @@ class Difference:
     @property
     def is_down(self) -> bool:
         return self.n > 1 and self.mean < -2 * self.error
+
+    @property
+    def is_small(self) -> bool:
+        """Whether two standard errors about the mean stay within what matters."""
+        return self.n > 1 and abs(self.mean) + 2 * self.error < MATTERS
 
     def __str__(self) -> str:
         return f"{self.mean:+.2f} ± {self.error:.2f}"
@@ -108,7 +113,7 @@ def _hidden(trials: Sequence[Trial], name: str, values: Sequence[int]) -> Iterat
     gain, ratio = difference(two, "test_accuracy"), time_ratio(two)
     yield Claim(
         "More hidden units help",
-        HOLDS if gain.is_up else FAILS,
+        HOLDS if gain.is_up else FAILS if gain.is_down or gain.is_small else OPEN,
         f"from {low} to {high} units test accuracy changes by {gain} points ({gain.n} pairs)",
     )
     yield Claim(
@@ -140,7 +145,7 @@ def _scale(trials: Sequence[Trial], name: str, values: Sequence[float]) -> Itera
     (a, b), largest = max(found.items(), key=lambda item: abs(item[1].mean))
     yield Claim(
         "The scale of the surrogate hardly matters",
-        HOLDS if abs(largest.mean) < MATTERS else FAILS,
+        HOLDS if abs(largest.mean) < MATTERS else FAILS if largest.is_up or largest.is_down else OPEN,
         f"the largest difference of test accuracy, from {a:g} to {b:g}, is {largest} points ({largest.n} pairs)",
     )
 
