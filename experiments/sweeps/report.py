@@ -65,6 +65,7 @@ def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[
 def importance(trials: Sequence[Trial], axes: Mapping[str, Values | Range]) -> dict[str, float]:
     """Share of the variance of the validation accuracy that each setting explains by itself, largest first; together 1.
 
+    axes: the settings to look at; others may vary.
     Functional ANOVA over a random forest: Hutter, Hoos & Leyton-Brown 2014.  {} for fewer than four trials, or if all are equal.
     """
     import optuna
@@ -74,7 +75,8 @@ def importance(trials: Sequence[Trial], axes: Mapping[str, Values | Range]) -> d
         return {}
     distributions = {name: axis.distribution() for name, axis in axes.items()}
     study = optuna.create_study(direction="maximize")
-    study.add_trials([optuna.trial.create_trial(params=dict(t.settings), distributions=distributions, value=t.value) for t in good])
+    params = [{name: t.settings[name] for name in axes} for t in good]
+    study.add_trials([optuna.trial.create_trial(params=p, distributions=distributions, value=t.value) for p, t in zip(params, good)])
     return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 
 

@@ -51,6 +51,7 @@ def test_what_changes_most_is_most_important(space):
     shares = importance(TRIALS, space)
     assert list(shares) == ["width", "rate"] and sum(shares.values()) == pytest.approx(1) and shares["width"] > 0.7
     assert importance(TRIALS[:3], space) == {}  # too few
+    assert importance(TRIALS, {"rate": space["rate"]}) == {"rate": 1}  # though width varies
     bars = draw_importance(TRIALS, space).axes[0].patches
     assert [bar.get_width() for bar in bars] == pytest.approx([shares["rate"], shares["width"]])
 
