@@ -104,7 +104,8 @@ def difference(two: Sequence[tuple[Trial, Trial]], *metrics: str) -> Difference:
 
 def time_ratio(two: Sequence[tuple[Trial, Trial]]) -> float:
     """Median of how many times as much processor time the second takes."""
-    return float(np.median([b.cpu_s / a.cpu_s for a, b in two])) if two else 1.0
+    known = [b.cpu_s / a.cpu_s for a, b in two if a.cpu_s]
+    return float(np.median(known)) if known else 1.0
 
 
 def _hidden(trials: Sequence[Trial], name: str, values: Sequence[int]) -> Iterator[Claim]:

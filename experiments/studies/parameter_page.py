@@ -10,7 +10,7 @@ from spiketwin.experiments.studies.parameter_claims import claims, learned
 from spiketwin.experiments.studies.parameter_study import ACCURACIES, trials
 from spiketwin.experiments.sweeps import best_table, draw_parallel, draw_parameters, per_value
 from spiketwin.experiments.sweeps.figures import as_png
-from spiketwin.experiments.sweeps.report import finished, short
+from spiketwin.experiments.sweeps.report import explained, finished, short
 
 if TYPE_CHECKING:
     from spiketwin.experiments.sweeps import Trial, Values
@@ -45,8 +45,9 @@ def section(result: Result, files: Mapping[str, str]) -> Iterator[str]:
     )
     yield from ("", "Best by validation accuracy:", "", best_table(ran))
     yield from (
-        "Mean ± standard deviation over the networks of each value that learned, or over all where none has; importance is the share of "
-        "the variance of validation accuracy over all networks:",
+        "Mean ± standard deviation over the networks of each value that learned, or over all where none has. Importance is the share of "
+        "the variance of validation accuracy that a setting explains: over all networks (functional ANOVA), and between the means of "
+        "those that learned:",
         "",
     )
     yield from _effects(result, ran, axes)
@@ -76,17 +77,19 @@ def _effects(result: Result, ran: Sequence[Trial], axes: Mapping[str, Values]) -
         "run time (s)",
         "processor time (s)",
         "importance",
+        "of those that learned",
     )
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     for name, axis in axes.items():
         share = result.metrics.get(f"importance_{name}")
         well = {row["value"]: row for row in per_value(learned(ran), name, axis)}
+        shares = f"{share['mean']:.0f} %" if share else "", f"{100 * explained(learned(ran), name, axis):.0f} %"
         for k, every in enumerate(per_value(ran, name, axis)):
             row = well.get(every["value"], every)
             count = f"{row['trials'] if every['value'] in well else 0} of {every['trials']}"
             cells = [*(row["accuracies"][a] for a in ACCURACIES), row["run_s"], row["cpu_s"]]
             spread = [f"{cell['mean']:.1f} ± {cell['std']:.1f}" for cell in cells]
-            weight = f"{share['mean']:.0f} %" if share and k == 0 else ""
-            yield "| " + " | ".join([name.replace("_", " ") if k == 0 else "", f"{row['value']:g}", count, *spread, weight]) + " |"
+            first, *last = (name.replace("_", " "), *shares) if k == 0 else ("", "", "")
+            yield f"| {' | '.join([first, format(row['value'], 'g'), count, *spread, *last])} |"
     yield ""

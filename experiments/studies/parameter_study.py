@@ -86,7 +86,7 @@ def trials(result: Result) -> tuple[list[Trial], dict[str, Values]]:
 
 def _plain(trial: Trial) -> Trial:
     """With the accuracies under their plain names: where the size is varied, test_accuracy_100 has no place."""
-    named = {a: next((m for m in trial.metrics if m == a or m.startswith(f"{a}_")), None) for a in ACCURACIES}
+    named = {a: next((m for m in (a, *trial.metrics) if m in trial.metrics and m.startswith(a)), None) for a in ACCURACIES}
     plain = {a: trial.metrics[m] for a, m in named.items() if m}
     return replace(trial, metrics={**plain, **{m: v for m, v in trial.metrics.items() if m not in named.values()}})
 

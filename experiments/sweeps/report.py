@@ -62,6 +62,17 @@ def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[
     return rows
 
 
+def explained(trials: Sequence[Trial], name: str, axis: Values | Range) -> float:
+    """Share of the variance of validation accuracy that lies between the means of one setting's values; 0 if all are equal.
+
+    Of a whole grid the shares of all settings and of their interplay add up to 1: the sums of squares of a one-way ANOVA.
+    """
+    good, rows = finished(trials), per_value(trials, name, axis)
+    mean, total = np.mean([t.value for t in good]), np.var([t.value for t in good])
+    between = sum(row["trials"] * (row["accuracies"][OBJECTIVE]["mean"] - mean) ** 2 for row in rows) / len(good)
+    return float(between / total) if total else 0.0
+
+
 def importance(trials: Sequence[Trial], axes: Mapping[str, Values | Range]) -> dict[str, float]:
     """Share of the variance of the validation accuracy that each setting explains by itself, largest first; together 1.
 
