@@ -182,8 +182,9 @@ def _run(name: str, module, options: RunOptions) -> None:
     if options.smoke:
         _report(module.smoke().write(folder / "smoke.json"))
         return
-    if options.publish and len(set(options.seeds)) < SEEDS_TO_PUBLISH:
-        raise ResultError(f"a published result needs at least {SEEDS_TO_PUBLISH} seeds, got {len(set(options.seeds))}; give --seeds 0 1 2")
+    needed = getattr(module, "SEEDS_TO_PUBLISH", SEEDS_TO_PUBLISH)
+    if options.publish and len(set(options.seeds)) < needed:
+        raise ResultError(f"a published result needs at least {needed} seeds, got {len(set(options.seeds))}; give --seeds 0 1 2")
     path = folder / f"{name}.json"
     if not is_first():  # of the processes of torchrun the first one writes and reports
         run_seeds(module, options.config, options.seeds, folder=folder)

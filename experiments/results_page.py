@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from spiketwin.experiments.protocol import COMMITTED, ResultError, load, write_bytes, write_text
+from spiketwin.experiments.studies import parameter_page
 
 ROOT = COMMITTED.parent.parent
 PAGE = ROOT / "docs" / "results.md"
@@ -47,24 +49,35 @@ def write_page() -> Path:
     """Write docs/results.md and the figures it shows. Raises ResultError outside a checkout, and for a file that cannot be read."""
     if not PAGE.parent.is_dir():
         raise ResultError(f"there is no folder {PAGE.parent}; run this in a checkout of the repository")
-    for name, data in _benchmarks().items():
-        if data.get("curves"):
-            write_bytes(_figure(name), _drawn(data["curves"]))
+    for name, draw in _figures().items():
+        write_bytes(_figure(name), draw())
     return write_text(PAGE, render())
 
 
 def is_stale() -> bool:
     """Whether the page differs from what the result files say now, or lacks a figure."""
-    missing = [name for name, data in _benchmarks().items() if data.get("curves") and not _figure(name).is_file()]
+    missing = [name for name in _figures() if not _figure(name).is_file()]
     return bool(missing) or not PAGE.is_file() or PAGE.read_text() != render()
 
 
 def _study(path: Path) -> Iterator[str]:
     result = load(path)
     yield from (f"## {result.experiment}", "", result.question, "")
-    yield from _table(("quantity", "result"), [(name.replace("_", " "), _spread(metric)) for name, metric in result.metrics.items()])
+    if parameter_page.is_parameter_study(result):
+        yield from parameter_page.section(result, {part: _figure(f"{path.stem}_{part}").name for part in parameter_page.FIGURES})
+    else:
+        yield from _table(("quantity", "result"), [(name.replace("_", " "), _spread(metric)) for name, metric in result.metrics.items()])
     seeds = " ".join(map(str, result.seeds))
     yield from (f"Seeds {seeds}. {_provenance(result.provenance)}", "")
+
+
+def _figures() -> dict[str, Callable[[], bytes]]:
+    """Name of each figure of the page -> what draws it as PNG."""
+    found = {name: partial(_drawn, data["curves"]) for name, data in _benchmarks().items() if data.get("curves")}
+    for path in sorted(COMMITTED.glob("*.json")):
+        if parameter_page.is_parameter_study(result := load(path)):
+            found |= {f"{path.stem}_{part}": partial(parameter_page.figure, result, part) for part in parameter_page.FIGURES}
+    return found
 
 
 def _benchmarks() -> dict[str, dict[str, Any]]:

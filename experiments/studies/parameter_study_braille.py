@@ -14,6 +14,8 @@ from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies import braille
 
 QUESTION = "Which settings of a recurrent spiking network matter for Braille letters?"
+PUBLISHED = "a training accuracy of 99.80 % at 300 or more hidden units, at most 76 steps, a scale of 20 and a regulariser of .01 or more"
+SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Config:
     """Steepness of the surrogate gradient."""
     regulariser: tuple[float, ...] = (1e-6, 1e-4, 1e-2)
     """Price of a hidden spike, averaged over a batch."""
-    epochs: int = 40
-    """Passes through the training recordings."""
+    epochs: int = 15
+    """Passes through the training recordings; few, so that 81 networks take half an hour."""
     learning_rate: float = 2e-3
     """Adam's at the start."""
     workers: int = 2
@@ -46,7 +48,7 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     base = braille.Config(epochs=config.epochs, learning_rate=config.learning_rate)
     varied = {name: getattr(config, name) for name in AXES}
     with measured(split=SPLIT) as provenance:
-        found, curves = study(braille, base, varied, seed, folder=folder, workers=config.workers)
+        found, curves = study(braille, base, varied, seed, folder=folder, workers=config.workers, published=PUBLISHED)
     return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
 
 

@@ -14,6 +14,8 @@ from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies import fashion_ttfs
 
 QUESTION = "Which settings of a first-spike classifier matter on Fashion-MNIST?"
+PUBLISHED = "a training accuracy of 89.53 % at 150 or more hidden units, 100 steps, a scale of at most 80 and a regulariser of at most 1e-6"
+SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,10 @@ class Config:
     """Steepness of the surrogate gradient."""
     regulariser: tuple[float, ...] = (1e-6, 1e-5, 1e-4)
     """Price of a hidden spike."""
-    epochs: int = 3
-    """Passes through the training images; few, so that 81 networks take hours and not days."""
-    learning_rate: float = 1e-3
-    """Adam's at the start, per nA."""
+    epochs: int = 8
+    """Passes through the training images; few, so that 81 networks take an hour or two and not a day."""
+    learning_rate: float = 2e-3
+    """Adam's at the start, per nA; chosen on validation, in 2 epochs on 20,000 training images."""
     workers: int = 2
     """Networks trained at the same time."""
     dt_ms: float = 1.0
@@ -47,7 +49,7 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
     varied = {name: getattr(config, name) for name in ("hidden", "tmax_ms", "surrogate_scale", "regulariser")}
     with measured(split="55,000 train / 5,000 validation / 10,000 test, as fashion_ttfs") as provenance:
-        found, curves = study(fashion_ttfs, base(config), varied, seed, folder=folder, workers=config.workers)
+        found, curves = study(fashion_ttfs, base(config), varied, seed, folder=folder, workers=config.workers, published=PUBLISHED)
     return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
 
 

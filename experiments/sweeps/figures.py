@@ -24,10 +24,14 @@ Axes = Mapping[str, Values | Range]
 
 
 def draw_parameters(trials: Sequence[Trial], axes: Axes) -> Figure:
-    """A column for each setting: accuracies above, run time below; mean and standard deviation over all other settings."""
+    """A column for each setting: accuracies above, time below; mean and standard deviation over all other settings.
+
+    The time is that of processors where it is known (Trial.cpu_s), else run time.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(2.9 * len(axes), 4), 5), layout="constrained")
+    time, said = ("cpu_s", "processor time") if all(t.cpu_s for t in finished(trials)) else ("run_s", "run time")
     grid = figure.subplots(2, len(axes), squeeze=False, sharey="row", sharex="col")
     for column, (name, axis) in enumerate(axes.items()):
         rows = per_value(trials, name, axis)
@@ -38,13 +42,13 @@ def draw_parameters(trials: Sequence[Trial], axes: Axes) -> Figure:
             if all(accuracy in row["accuracies"] for row in rows):
                 beside = [place + shift for place in where]
                 _with_spread(above, beside, [row["accuracies"][accuracy] for row in rows], colour, accuracy.partition("_")[0])
-        _with_spread(below, where, [row["run_s"] for row in rows], "#222222", "run time")
+        _with_spread(below, where, [row[time] for row in rows], "#222222", said)
         _scale(below, axis)
         below.set_xlabel(name.replace("_", " "))
         below.set_ylim(bottom=0)
     grid[0, 0].set_ylabel("accuracy (%)")
-    grid[1, 0].set_ylabel("run time (s)")
-    grid[0, -1].legend(frameon=False, fontsize=8)
+    grid[1, 0].set_ylabel(f"{said} (s)")
+    grid[0, -1].legend(frameon=False, fontsize=8, loc="best")
     return figure
 
 
@@ -99,10 +103,14 @@ def save_figures(trials: Sequence[Trial], axes: Axes, folder: Path) -> list[Path
         makers["importance"] = draw_importance
     paths = []
     for name, draw in makers.items():
-        png = io.BytesIO()
-        draw(trials, axes).savefig(png, format="png", dpi=150, metadata={"Software": None})
-        paths.append(write_bytes(folder / f"{name}.png", png.getvalue()))
+        paths.append(write_bytes(folder / f"{name}.png", as_png(draw(trials, axes))))
     return paths
+
+
+def as_png(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _with_spread(plot, where, rows, colour: str, label: str) -> None:

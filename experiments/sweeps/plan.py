@@ -24,9 +24,14 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of the values, the last field changing fastest."""
+    """Every combination of the values, the last field changing fastest.
+
+    shuffled: seed of a random order in its stead. What else the machine does changes with the hours; in order that would
+    look like an effect of the first field on run time.
+    """
 
     axes: Mapping[str, Axis]
+    shuffled: int | None = None
 
     def __post_init__(self) -> None:
         for name, axis in self.axes.items():
@@ -38,7 +43,9 @@ class Grid:
 
     def next(self, taken: Sequence[Settings], lost: Sequence[Settings]) -> Settings | None:
         """The first point that is not taken; None at the end."""
-        for point in product(*(axis.options for axis in self.axes.values() if isinstance(axis, Values))):
+        points = list(product(*(axis.options for axis in self.axes.values() if isinstance(axis, Values))))
+        order = range(len(points)) if self.shuffled is None else np.random.default_rng(self.shuffled).permutation(len(points))
+        for point in (points[k] for k in order):
             if (settings := dict(zip(self.axes, point))) not in taken:
                 return settings
         return None

@@ -43,7 +43,7 @@ def best_table(trials: Sequence[Trial], rows: int = 5) -> str:
 def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[dict[str, Any]]:
     """Effect of one setting: a row for each of its values, over all others. For a range, for each fifth of the trials.
 
-    A row: value (of a range: its median), trials, run_s and accuracies: name -> {"mean", "std"}, std the sample standard
+    A row: value (of a range: its median), trials, run_s, cpu_s and accuracies: name -> {"mean", "std"}, std the sample standard
     deviation over trials, 0 for one.
     """
     good = finished(trials)
@@ -57,13 +57,26 @@ def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[
     for value, group in groups:
         if group:
             accuracies = {a: _mean_std([t.metrics[a]["mean"] for t in group]) for a in ACCURACIES if all(a in t.metrics for t in group)}
-            rows.append({"value": value, "trials": len(group), "run_s": _mean_std([t.run_s for t in group]), "accuracies": accuracies})
+            times = {name: _mean_std([getattr(t, name) for t in group]) for name in ("run_s", "cpu_s")}
+            rows.append({"value": value, "trials": len(group), **times, "accuracies": accuracies})
     return rows
+
+
+def explained(trials: Sequence[Trial], name: str, axis: Values | Range) -> float:
+    """Share of the variance of validation accuracy that lies between the means of one setting's values; 0 if all are equal.
+
+    Of a whole grid the shares of all settings and of their interplay add up to 1: the sums of squares of a one-way ANOVA.
+    """
+    good, rows = finished(trials), per_value(trials, name, axis)
+    mean, total = np.mean([t.value for t in good]), np.var([t.value for t in good])
+    between = sum(row["trials"] * (row["accuracies"][OBJECTIVE]["mean"] - mean) ** 2 for row in rows) / len(good)
+    return float(between / total) if total else 0.0
 
 
 def importance(trials: Sequence[Trial], axes: Mapping[str, Values | Range]) -> dict[str, float]:
     """Share of the variance of the validation accuracy that each setting explains by itself, largest first; together 1.
 
+    axes: the settings to look at; others may vary.
     Functional ANOVA over a random forest: Hutter, Hoos & Leyton-Brown 2014.  {} for fewer than four trials, or if all are equal.
     """
     import optuna
@@ -73,7 +86,8 @@ def importance(trials: Sequence[Trial], axes: Mapping[str, Values | Range]) -> d
         return {}
     distributions = {name: axis.distribution() for name, axis in axes.items()}
     study = optuna.create_study(direction="maximize")
-    study.add_trials([optuna.trial.create_trial(params=dict(t.settings), distributions=distributions, value=t.value) for t in good])
+    params = [{name: t.settings[name] for name in axes} for t in good]
+    study.add_trials([optuna.trial.create_trial(params=p, distributions=distributions, value=t.value) for p, t in zip(params, good)])
     return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 
 
@@ -98,6 +112,7 @@ def content(mark: Mapping[str, Any], question: str, trials: Sequence[Trial], pro
                 "settings": t.settings,
                 "metrics": t.metrics,
                 "run_s": round(t.run_s, 3),
+                "cpu_s": round(t.cpu_s, 3),
                 **({"error": t.error} if t.error else {}),
             }
             for t in trials

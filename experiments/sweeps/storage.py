@@ -102,11 +102,12 @@ class Storage:
         others = (t for t in self.study.get_trials(deepcopy=False) if t.number < trial.number and not _is_killed(t))
         return bool(point) and any(_settings(t) == trial.params for t in others)
 
-    def finish(self, trial: optuna.Trial, metrics: Mapping[str, Any], run_s: float, error: str) -> None:
+    def finish(self, trial: optuna.Trial, metrics: Mapping[str, Any], run_s: float, cpu_s: float, error: str) -> None:
         """Write down how a trial ended."""
         from optuna.trial import TrialState
 
         trial.set_user_attr("run_s", round(run_s, 3))
+        trial.set_user_attr("cpu_s", round(cpu_s, 3))
         trial.set_user_attr("metrics", dict(metrics))
         if error:
             trial.set_user_attr("error", error)
@@ -182,7 +183,9 @@ def _is_killed(trial: FrozenTrial) -> bool:
 
 def _finished(trial: FrozenTrial) -> Trial:
     said = trial.user_attrs
-    return Trial(trial.number, _settings(trial), said.get("metrics", {}), said.get("run_s", 0.0), said.get("error", ""))
+    return Trial(
+        trial.number, _settings(trial), said.get("metrics", {}), said.get("run_s", 0.0), said.get("error", ""), said.get("cpu_s", 0.0)
+    )
 
 
 def _process() -> dict[str, Any]:

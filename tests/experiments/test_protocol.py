@@ -168,13 +168,18 @@ def test_the_additions_of_spikes_are_counted_synapse_by_synapse():
 
 
 def test_parameter_study_smoke():
+    from spiketwin.experiments.studies import parameter_study
+
     result = experiment("parameter_study_fashion").smoke()
     assert result.mean("points") == 4 and result.mean("failed") == 0
     # a price of .1 for a spike stops learning
     assert result.mean("span_regulariser") > 10
     cheap, dear = result.curves["effect"]["regulariser"]
     assert cheap["accuracies"]["validation_accuracy"]["mean"] > dear["accuracies"]["validation_accuracy"]["mean"]
-    assert result.curves["best"][0]["settings"]["regulariser"] == 1e-6
+    ran, _ = parameter_study.trials(result)
+    assert all(t.cpu_s > 0 and t.run_s > 0 and set(parameter_study.KEPT) <= set(t.metrics) for t in ran)
+    silent = [t.metrics["spikes_per_neuron"]["mean"] for t in ran if t.settings["regulariser"] == 0.1]
+    assert len(ran) == 4 and silent == pytest.approx([0, 0], abs=0.01)
 
 
 def test_parameter_study_of_braille_smoke(data_dir):

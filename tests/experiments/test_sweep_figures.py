@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from spiketwin.experiments.sweeps import Trial, axes, best_table, draw_importance, draw_parallel, draw_parameters, importance, per_value
+from spiketwin.experiments.sweeps.report import explained
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,16 @@ def test_what_changes_most_is_most_important(space):
     shares = importance(TRIALS, space)
     assert list(shares) == ["width", "rate"] and sum(shares.values()) == pytest.approx(1) and shares["width"] > 0.7
     assert importance(TRIALS[:3], space) == {}  # too few
+    assert importance(TRIALS, {"rate": space["rate"]}) == {"rate": 1}  # though width varies
     bars = draw_importance(TRIALS, space).axes[0].patches
     assert [bar.get_width() for bar in bars] == pytest.approx([shares["rate"], shares["width"]])
+
+
+def test_what_is_explained_are_the_squares_between_the_means(space):
+    # 50 60 80 84: mean 68.5, squares 342.25 + 72.25 + 132.25 + 240.25 = 787; means 55 and 82: 4 * 13.5^2 = 729; 65 and 72: 4 * 3.5^2
+    assert explained(TRIALS, "width", space["width"]) == pytest.approx(729 / 787)
+    assert explained(TRIALS, "rate", space["rate"]) == pytest.approx(49 / 787)
+    assert explained(TRIALS[:1], "rate", space["rate"]) == 0
 
 
 def test_the_figure_of_each_setting_has_accuracy_and_run_time_with_spread(space):
