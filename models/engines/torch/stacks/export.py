@@ -125,6 +125,17 @@ class Exported:
         return torch.as_tensor(values).unflatten(-1, self.shapes[name])
 
 
+def recording_of(stack: Stack, activity: StackActivity) -> Recording:
+    """What a stack did, as an engine would have recorded it of the network that it is written down as."""
+
+    def flat(of: Mapping[str, Mapping[str, Tensor]], begin: int) -> dict[str, dict[str, np.ndarray]]:
+        return {_name(layer): {s: v.detach().flatten(begin).cpu().numpy() for s, v in states.items()} for layer, states in of.items()}
+
+    spikes = {_name(layer): Spikes.from_dense(s.detach().flatten(2).cpu().numpy(), stack.dt_ms) for layer, s in activity.spikes.items()}
+    scheme = next(iter(stack.neuron_layers().values())).network.scheme
+    return Recording("torch", scheme, stack.dt_ms, spikes, flat(activity.states, 2), flat(activity.final, 1))
+
+
 class _Writer:
     """Walks through the parts of a stack and writes populations and projections down.
 
