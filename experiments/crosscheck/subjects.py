@@ -103,6 +103,8 @@ def _of_classifier(trained: Any, name: str) -> Subject:
     if not isinstance(trained.net, Stack):
         raise TypeError(f"'{name}' is a {type(trained.net).__name__}, which has no spikes; offer networks that do")
     samples, net = trained.data.test, copy.deepcopy(trained.net).cpu().double().eval()
+    for layer in net.neuron_layers().values():
+        layer.network.kernels = "torch"  # the derived step itself: shares no code with the compiled kernels, and has none to compile
     first = trained.feed(samples, np.arange(min(10, len(samples))), None)
     over_time = first.ndim == 2 + len(net.declaration.input_shape)
     written = export(net, analog=not (over_time and bool(((first == 0) | (first == 1)).all())))
