@@ -24,7 +24,8 @@ from spiketwin.models.spikes import Spikes
 FACTORS = (1, 2, 4, 8, 16)
 TAU_STEPS = 10.0  # kernel of the van Rossum distance, in steps of training
 WINDOW_STEPS = 2.0  # precision of a coincidence, likewise
-AT_ONCE = 100  # samples that are held in memory together
+AT_ONCE = 100  # samples that are held in memory together, at most
+ENTRIES = 20_000_000  # of their currents and recorded states, at most, unless one sample alone has more
 
 
 def check(
@@ -45,20 +46,22 @@ def check(
         raise ValueError(f"samples = {samples} must be at least 1")
     network = subject(trained, name)
     labels = network.labels[:samples]
-    chunks = [np.arange(first, min(first + AT_ONCE, len(labels))) for first in range(0, len(labels), AT_ONCE)]
+    at_once = max(1, min(AT_ONCE, ENTRIES // _entries(network, factors[-1])))
+    chunks = [np.arange(first, min(first + at_once, len(labels))) for first in range(0, len(labels), at_once)]
     total, done = len(chunks) * sum(factors), 0
-    at_training, tallies = Tally(network), [Tally(network) for _ in factors]
+    expected, tallies = [], [Tally(network) for _ in factors]
     for index in chunks:
         reference = network.reference(index)
-        at_training.add(reference, reference)
+        expected.append(network.decide(reference))
         for factor, tally in zip(factors, tallies, strict=True):
             shown = progress and (lambda share, d=done, f=factor: progress((d + f * share) / total))
             tally.add(network.run("brian", index, factor, shown), reference)
             done += factor
-    curves: dict = {"label": "torch at the training step", "reference": percent(at_training.votes() == labels)}
+    predictions = np.concatenate(expected)
+    curves: dict = {"label": "torch at the training step", "reference": percent(predictions == labels)}
     curves |= {"dt_ms": [network.dt_ms / f for f in factors], "accuracy": [percent(t.votes() == labels) for t in tallies]}
-    curves["agreement"] = [percent(t.votes() == at_training.votes()) for t in tallies]
-    rows = _identity(network, at_training, tallies[0], curves["agreement"][0])
+    curves["agreement"] = [percent(t.votes() == predictions) for t in tallies]
+    rows = _identity(network, tallies[0], curves["agreement"][0])
     for tally, dt_ms, accuracy, agreement in zip(tallies, curves["dt_ms"], curves["accuracy"], curves["agreement"], strict=True):
         what = f"Brian2 at {dt_ms:g} ms: {{}}"
         # quantity, value, bound at a finer step, bound at the training step, unit
@@ -92,6 +95,8 @@ class Layer:
     theirs: int = 0
     differ: int = 0
     dense: int = 0  # spikes in torch whose neuron also fired one step of training before
+    coincides: float = 0.0  # sum of the coincidence factors of all pairs of trains that have one
+    pairs: int = 0
     apart: list[np.ndarray] = field(default_factory=list)
     silence: list[np.ndarray] = field(default_factory=list)
     gamma: list[np.ndarray] = field(default_factory=list)
@@ -105,21 +110,24 @@ class Layer:
         fine, coarse = at_step_end(found), at_step_end(reference)
         self.apart.append(van_rossum_distance(coarse, fine, tau_ms=TAU_STEPS * reference.dt_ms))
         self.silence.append(van_rossum_distance(coarse, _silence(coarse), tau_ms=TAU_STEPS * reference.dt_ms))
-        self.gamma.append(_mean(coincidence_factor(coarse, fine, delta_ms=WINDOW_STEPS * reference.dt_ms)))
+        gamma = coincidence_factor(coarse, fine, delta_ms=WINDOW_STEPS * reference.dt_ms)
+        known = np.isfinite(gamma)
+        self.coincides, self.pairs = self.coincides + float(gamma[known].sum()), self.pairs + int(known.sum())
+        self.gamma.append(_mean(gamma))
         shift = np.abs(first_spike_shift(coarse, fine))
         self.shift.append(shift[np.isfinite(shift)])
 
     def rows(self, layer: str, dt_ms: float):
         """quantity, value, bound at a finer step, bound at the training step, unit."""
-        gamma, shift = np.concatenate(self.gamma), np.concatenate(self.shift)
+        shift = np.concatenate(self.shift)
         # at finer steps the spikes must be nearer than none would be
         nothing = float(np.mean(np.concatenate(self.silence)))
         found = [
             ("spikes per spike of torch", self.ours / max(1, self.theirs), (0.75, 1.25), (1.0, 1.0), "1"),
             ("van Rossum distance to torch", float(np.mean(np.concatenate(self.apart))), (0, nothing), (0, 0), "1"),
         ]
-        if np.isfinite(gamma).any():  # else all fire so often that chance explains any coincidence
-            found.append(("coincidence with torch", round(float(np.nanmean(gamma)), 12), (0.5, 1.0), (1.0, 1.0), "1"))
+        if self.pairs:  # else all fire so often that chance explains any coincidence
+            found.append(("coincidence with torch", round(self.coincides / self.pairs, 12), (0.5, 1.0), (1.0, 1.0), "1"))
         if len(shift):
             found.append(("median shift of first spikes", float(np.median(shift)), (0, 2 * dt_ms), (0, 0), "ms"))
         return [(f"{layer} layer, {quantity}", *rest) for quantity, *rest in found]
@@ -132,7 +140,7 @@ class Tally:
         self.network = network
         self.layers = {layer: Layer() for layer in network.layers}
         self.decided: list[np.ndarray] = []
-        self.low, self.high, self.off = np.inf, -np.inf, 0.0  # of the membranes that are read out
+        self.low, self.high, self.off = np.inf, -np.inf, 0.0  # of torch's membranes that are read out, and how far off these are
 
     def add(self, found: Recording, reference: Recording) -> None:
         self.decided.append(self.network.decide(found))
@@ -146,6 +154,14 @@ class Tally:
 
     def votes(self) -> np.ndarray:
         return np.concatenate(self.decided)
+
+
+def _entries(network: Subject, factor: int) -> int:
+    """Numbers that a run of one sample holds at least."""
+    inputs = network.inputs(np.arange(1), factor)
+    steps = max(v.shape[0] for v in inputs.values())
+    recorded = sum(len(states) * network.network.population(name).size for name, states in network.record.items())
+    return 1 + steps * recorded + sum(v.size for v in inputs.values() if isinstance(v, np.ndarray))
 
 
 def _differ(a: Spikes, b: Spikes) -> int:
@@ -172,12 +188,12 @@ def _silence(like: Spikes) -> Spikes:
     return Spikes(none, none, none, like.shape, like.dt_ms)
 
 
-def _identity(network: Subject, ours: Tally, brian: Tally, agreement: float) -> list[Check]:
+def _identity(network: Subject, brian: Tally, agreement: float) -> list[Check]:
     what = f"{network.scheme} at {network.dt_ms:g} ms: {{}}, torch against brian"
     found = [(f"{layer} spikes", float(t.ours), (1, None), "spikes") for layer, t in brian.layers.items()]
     found += [(f"{layer} spikes that differ", float(t.differ), (0, 0), "spikes") for layer, t in brian.layers.items()]
     if network.record:
-        found.append(("read-out difference over scale", brian.off / (ours.high - ours.low), (0, 1e-9), "1"))
+        found.append(("read-out difference over scale", brian.off / (brian.high - brian.low), (0, 1e-9), "1"))
     found += [
         (f"{layer}, share of spikes a step after another", t.dense / max(1, t.theirs), (0, 1), "1") for layer, t in brian.layers.items()
     ]
