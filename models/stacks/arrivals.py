@@ -8,13 +8,17 @@ A stack adds its input at the end of a step, after the threshold; it moves v in 
 step and brings v to the same value at its end gives the same spikes, if nothing but v takes part: see `inflow_reason`.
 Maximum pooling of spikes is an operation on what arrives within one step, in any library. Its model is one of steps, too: spikes that
 a finer step tells apart pass one by one, where the coarse step let the strongest pass.
+
+A stack also fires at most once a step. Where trained neurons do so step after step, the equations alone would fire more often at a finer
+step; `once_per_step` keeps that limit as what it is in continuous time, a refractory period.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from spiketwin.models.spec import Equation, NeuronSpec
+from spiketwin.models.network import Network, Population
+from spiketwin.models.spec import Equation, NeuronSpec, Parameter
 from spiketwin.models.units import BASE, identifiers
 
 INFLOW, PLACE = "inflow", "place"
@@ -43,6 +47,24 @@ def with_max_pooling(spec: NeuronSpec, places: int) -> NeuronSpec:
         inputs=(*spec.inputs, *names),
         every_step="\n".join([*largest, f"{receptor} += {names[0]}", *emptied]),
     )
+
+
+def once_per_step(network: Network, dt_ms: float) -> Network:
+    """The network with a refractory period of dt_ms in which neurons integrate but do not fire: nothing changes at that step.
+
+    Raises ValueError for a model that has a refractory period.
+    """
+
+    def held(population: Population) -> Population:
+        spec = population.neuron
+        if spec.refractory:
+            raise ValueError(f"'{spec.name}' has a refractory period, '{spec.refractory}'; set that one")
+        if not spec.threshold:
+            return population
+        period = Parameter(dt_ms, "ms", "[0, inf)", "refractory period: a step of training")
+        return replace(population, neuron=replace(spec, refractory="tau_ref", parameters={**spec.parameters, "tau_ref": period}))
+
+    return replace(network, populations=tuple(held(p) for p in network.populations))
 
 
 def places_of(spec: NeuronSpec) -> tuple[str, ...]:

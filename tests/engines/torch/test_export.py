@@ -13,7 +13,7 @@ from spiketwin.models.network import Network, Population, Projection, SpikeSourc
 from spiketwin.models.neurons import neuron
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.stacks import leaky, leaky_integrator, resnet, tau_from_beta
-from spiketwin.models.stacks.arrivals import places_of, with_max_pooling
+from spiketwin.models.stacks.arrivals import once_per_step, places_of, with_max_pooling
 
 DOUBLE = torch.float64
 
@@ -118,6 +118,28 @@ def test_of_what_arrives_in_one_step_the_largest_place_counts(engine, scheme):
     v = get_engine(engine).run(network, {"input": spikes}, dt_ms=1.0, scheme=scheme, record={"pool": ("v",)}).states["pool"]["v"][:, 0, 0]
     decay = np.exp(-0.1)
     assert v == pytest.approx([0, 0, 1.3 * decay, 1.3 * decay**2, 1.3 * decay**3], rel=1e-6 if scheme == "rk4" else 1e-12)
+
+
+@pytest.mark.parametrize("engine", ["brian", "torch"])
+def test_a_neuron_that_fires_once_a_step_does_so_at_finer_steps(engine):
+    """v gains 2.5 per ms and loses 1 with each spike: 2 or 3 spikes per ms as an equation, one per step of 1 ms in the stack."""
+    net = small("FC1", (1,), neuron=leaky(1000.0))
+    with torch.no_grad():
+        net.parts["fc1"].module.fc1.weight.fill_(2.5)
+        net.parts["fc1"].module.fc1.bias.fill_(0.0)
+    exported, x = export(net, analog=True), torch.ones(1, 1)
+
+    def step_of_spikes(network, factor):
+        run = get_engine(engine).run(network, exported.inputs(x, 8, factor=factor), dt_ms=1 / factor)
+        return run.spikes["neurons1"].step.tolist()
+
+    held = once_per_step(exported.network, 1.0)
+    assert step_of_spikes(held, 1) == step_of_spikes(exported.network, 1) == list(range(1, 8))
+    assert len(step_of_spikes(exported.network, 8)) == 17  # of 2.5 · 7 less what leaks
+    # .3125 per step of 1/8 ms from step 8 on: 1.25 in step 11, then every 8 steps
+    assert step_of_spikes(held, 8) == list(range(11, 64, 8))
+    with pytest.raises(ValueError, match="'leaky' has a refractory period, 'tau_ref'"):
+        once_per_step(held, 1.0)
 
 
 @pytest.mark.parametrize(
