@@ -92,8 +92,8 @@ def test_the_current_is_what_brings_the_membrane_to_where_the_jump_was_after_its
     that flows through that step leaves c tau (1 - beta), so c = x/tau beta/(1 - beta) = x/tau."""
     net = small("FC1", (1,), neuron=leaky(tau_from_beta(0.5, 1.0)))
     with torch.no_grad():
-        net.parts["fc1"].module.fc1.weight.fill_(0.3)
-        net.parts["fc1"].module.fc1.bias.fill_(0.1)
+        net.get_parameter("parts.fc1.module.fc1.weight").fill_(0.3)
+        net.get_parameter("parts.fc1.module.fc1.bias").fill_(0.1)
     exported, x = export(net, analog=True), torch.tensor([[[1.0]], [[2.0]], [[5.0]]])
     tau = 1e-3 / np.log(2)
     assert exported.inputs(x)["neurons1.inflow"][:, 0, 0] == pytest.approx([0, 0.4 / tau, 0.7 / tau], rel=1e-12)
@@ -125,8 +125,8 @@ def test_a_neuron_that_fires_once_a_step_does_so_at_finer_steps(engine):
     """v gains 2.5 per ms and loses 1 with each spike: 2 or 3 spikes per ms as an equation, one per step of 1 ms in the stack."""
     net = small("FC1", (1,), neuron=leaky(1000.0))
     with torch.no_grad():
-        net.parts["fc1"].module.fc1.weight.fill_(2.5)
-        net.parts["fc1"].module.fc1.bias.fill_(0.0)
+        net.get_parameter("parts.fc1.module.fc1.weight").fill_(2.5)
+        net.get_parameter("parts.fc1.module.fc1.bias").fill_(0.0)
     exported, x = export(net, analog=True), torch.ones(1, 1)
 
     def step_of_spikes(network, factor):

@@ -185,7 +185,7 @@ class _Writer:
             spec = with_max_pooling(spec, signal.window**2)
         for branch in signal.branches:
             self.projections += self._from(branch, signal, name, spec, layer.unit)
-        constant, flows = signal.pooled_constant.flatten().numpy(), bool(signal.analog is not None)
+        constant, flows = signal.pooled_constant.flatten().numpy(), signal.analog is not None
         reason = inflow_reason(spec) if flows or self.currents else "biases are spikes"
         if flows and reason:
             raise ValueError(f"the input of '{name}' is numbers and would flow as a current, but {reason}; encode it as spikes")
