@@ -60,12 +60,12 @@ def test_a_network_that_is_another_one_fails():
     weights = first.weights.copy()
     weights[0, np.argmax(np.abs(weights[0]))] *= -1
     wrong = replace(right, network=replace(right.network, projections=(replace(first, weights=weights), *others)))
-    rows, _ = trained.check(wrong, samples=5, factors=(1,))
+    rows, _ = trained.check(wrong, samples=3, factors=(1,))
     assert [r.ok for r in found(rows, "neurons1 spikes that differ")] == [True]
     assert [r.ok for r in found(rows, "neurons2 spikes that differ")] == [False]
 
 
-@pytest.mark.parametrize("feed", [images, bright])
+@pytest.mark.parametrize("feed", [images, bright], ids=["numbers", "spikes"])
 def test_read_outs_are_compared_whether_numbers_or_spikes_come_in(feed):
     steps = 12 if feed is images else None
     made = subject(classifier("FC8-FC10", feed, lambda run: run.output.amax(0), steps, readout=leaky_integrator(10.0)), "toy")
@@ -78,7 +78,8 @@ def test_read_outs_are_compared_whether_numbers_or_spikes_come_in(feed):
 
 def test_each_network_of_an_experiment_has_a_report(tmp_path):
     toy = SimpleNamespace(
-        __name__="some.toy", networks=lambda config, seed, *, folder, quiet: {"toy": classifier("FC10"), "b": classifier("FC10")}
+        __name__="some.toy",
+        networks=lambda config, seed, *, folder, quiet: {"toy": classifier("FC10", steps=6), "b": classifier("FC10", steps=6)},
     )
     made = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1,), quiet=True))
     assert [out.name for _, out in made] == ["crosscheck_3", "crosscheck_3_b"]
