@@ -130,6 +130,12 @@ class RunOptions(Generic[C]):
     """Folder for the result, checkpoints and weights (default: out/EXPERIMENT). Run again to resume."""
     publish: bool = False
     """Also write the result and weights to experiments/results, for the results page."""
+    crosscheck: bool = False
+    """Then run each trained network in Brian2, and report whether it does the same, and what a finer step changes."""
+    crosscheck_samples: int = 1000
+    """Test samples of the cross-check; all where there are fewer."""
+    crosscheck_factors: tuple[int, ...] = (1, 2, 4, 8)
+    """How many times finer than in training its steps are, from 1 on."""
 
 
 def run_experiment(rest: list[str]) -> int | None:
@@ -149,8 +155,7 @@ def run_experiment(rest: list[str]) -> int | None:
         args=rest,
         config=(FlagCreatePairsOff,),
     )
-    _run(name, module, options)
-    return 0
+    return _run(name, module, options)
 
 
 def sweep(rest: list[str]) -> int | None:
@@ -175,20 +180,23 @@ def sweep(rest: list[str]) -> int | None:
     command.run(name, module, options)
 
 
-def _run(name: str, module, options: RunOptions) -> None:
+def _run(name: str, module, options: RunOptions) -> int:
     from spiketwin.experiments.protocol import COMMITTED, SEEDS_TO_PUBLISH, ResultError, run_seeds
 
     folder = options.out or Path("out") / name
+    if options.crosscheck and (options.smoke or not hasattr(module, "networks")):
+        why = "--smoke keeps no networks; leave it out" if options.smoke else f"'{name}' offers no trained networks"
+        raise ValueError(f"there is nothing for --crosscheck: {why}")
     if options.smoke:
         _report(module.smoke().write(folder / "smoke.json"))
-        return
+        return 0
     needed = getattr(module, "SEEDS_TO_PUBLISH", SEEDS_TO_PUBLISH)
     if options.publish and len(set(options.seeds)) < needed:
         raise ResultError(f"a published result needs at least {needed} seeds, got {len(set(options.seeds))}; give --seeds 0 1 2")
     path = folder / f"{name}.json"
     if not is_first():  # of the processes of torchrun the first one writes and reports
         run_seeds(module, options.config, options.seeds, folder=folder)
-        return
+        return 0
     result = run_seeds(module, options.config, options.seeds, folder=folder, done=lambda so_far: so_far.write(path))
     if options.publish:
         from spiketwin.experiments.protocol import write_bytes
@@ -197,6 +205,18 @@ def _run(name: str, module, options: RunOptions) -> None:
         for weights in sorted(folder.glob("weights_*.safetensors")):
             write_bytes(COMMITTED / name / weights.name, weights.read_bytes())
     _report(path)
+    return _crosscheck(module, options, folder) if options.crosscheck else 0
+
+
+def _crosscheck(module, options: RunOptions, folder: Path) -> int:
+    """The worst exit code of the networks of all seeds."""
+    from spiketwin.experiments.crosscheck.networks import crosscheck_networks
+
+    codes = [0]
+    for seed in options.seeds:
+        how = {"folder": folder, "samples": options.crosscheck_samples, "factors": options.crosscheck_factors}
+        codes += [_verdict(report, out) for report, out in crosscheck_networks(module, options.config, seed, **how)]
+    return max(codes)
 
 
 def _report(path: Path) -> None:

@@ -167,6 +167,8 @@ class NeuronSpec:
     reset: statements executed at a spike. refractory: '' for none, the name of a time parameter, or a
         condition that keeps the neuron refractory while it holds (as in Brian2).
     inputs: the states (receptors) that arriving spikes add to.
+    every_step: statements executed at the start of each step, before the integration, with what has arrived by then. What they
+        do happens once per step whatever its length, so such a model is one of steps: its limit of small dt may be another model.
     initial: state at time 0, as expressions of parameters, earlier states and subexpressions; 0 if absent.
     spike_scale: what a distance to threshold is measured in by surrogate gradients, e.g.
         'v_threshold - v_rest'.  source: paper and equation numbers.
@@ -184,6 +186,7 @@ class NeuronSpec:
     initial: Mapping[str, str] = field(default_factory=dict)
     spike_scale: str = ""
     source: str = ""
+    every_step: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
@@ -197,7 +200,7 @@ class NeuronSpec:
     def __reduce__(self):
         # mapping proxies do not pickle
         fields = (self.name, self.equations, dict(self.parameters), self.threshold, self.reset, self.refractory)
-        return NeuronSpec, (*fields, self.inputs, dict(self.initial), self.spike_scale, self.source)
+        return NeuronSpec, (*fields, self.inputs, dict(self.initial), self.spike_scale, self.source, self.every_step)
 
     @cached_property
     def lines(self) -> tuple[Equation, ...]:
@@ -228,6 +231,10 @@ class NeuronSpec:
     @cached_property
     def reset_statements(self) -> tuple[Statement, ...]:
         return parse_statements(self.reset, "reset")
+
+    @cached_property
+    def every_step_statements(self) -> tuple[Statement, ...]:
+        return parse_statements(self.every_step, "every_step")
 
     @cached_property
     def refractory_kind(self) -> str:
@@ -322,19 +329,24 @@ def _validate(spec: NeuronSpec) -> None:
         raise SpecError(
             f"'{sorted(spec.gated)[0]}' of '{spec.name}' is '(unless refractory)' but the model has no refractory period; give one or drop the flag"
         )
-    for statement in spec.reset_statements:
-        if statement.target not in spec.states:
-            raise SpecError(unknown(statement.target, "reset target", spec.name, spec.states))
-        found = _dimension(statement.expression, known, spec.name, "the reset")
-        if found != known[statement.target]:
-            fix = (
-                f"; Brian2 wants units on zero too: write 0*{known[statement.target]}"
-                if statement.expression.strip() in ("0", "0.0")
-                else ""
-            )
-            raise UnitError(
-                f"the reset of '{statement.target}' in '{spec.name}' has unit {found}, but {known[statement.target]} is needed{fix}"
-            )
+    for what, statements in (("reset", spec.reset_statements), ("every_step", spec.every_step_statements)):
+        for statement in statements:
+            if statement.target not in spec.states:
+                raise SpecError(unknown(statement.target, f"{what} target", spec.name, spec.states))
+            found = _dimension(statement.expression, known, spec.name, f"the {what}")
+            if found != known[statement.target]:
+                fix = (
+                    f"; Brian2 wants units on zero too: write 0*{known[statement.target]}"
+                    if statement.expression.strip() in ("0", "0.0")
+                    else ""
+                )
+                raise UnitError(
+                    f"the {what} of '{statement.target}' in '{spec.name}' has unit {found}, but {known[statement.target]} is needed{fix}"
+                )
+    if closed := [s.target for s in spec.every_step_statements if s.target in spec.gated]:
+        raise SpecError(
+            f"'{closed[0]}' of '{spec.name}' is clamped while refractory, but every_step changes it in every step; drop '(unless refractory)' or the statement"
+        )
     for name in spec.inputs:
         if name not in spec.states:
             raise SpecError(unknown(name, "input", spec.name, spec.states))

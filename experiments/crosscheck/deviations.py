@@ -12,13 +12,21 @@ from spiketwin.experiments.crosscheck.checks import Deviation
 # (a third more spikes, half of them in such bursts), which the read-out was not trained on.
 BURSTS = "trained at 1 ms, at most one spike a step; the ODE fires bursts within a step, so a third more spikes reach the read-out"
 
-DEVIATIONS: tuple[Deviation, ...] = tuple(
-    Deviation("trained_fashion", "consequence", f"Brian2 at {dt} ms: {quantity}", BURSTS)
-    for dt in ("0.25", "0.125", "0.0625")
-    for quantity in (
-        "accuracy",
-        "same prediction as torch",
-        "hidden layer, coincidence with torch",
-        "hidden layer, spikes per spike of torch",
-    )
+# Three of four spikes of the trained Braille network follow one of the same neuron a step before: it would fire more often if it
+# could. At a finer step it does (1.9, 3.7, 7.6 times as often), and its recurrent weights were not trained on that. A refractory
+# period of one step of training (models/stacks/arrivals.py, once_per_step) keeps 84 % right at 6.25 ms and 81 % at 3.125 ms.
+SATURATED = "trained at 12.5 ms, where most hidden neurons fire at every step or not; in finer steps they fire ever more often"
+
+DEVIATIONS: tuple[Deviation, ...] = (
+    *(
+        Deviation("trained_fashion", "consequence", f"Brian2 at {dt} ms: {quantity}", BURSTS)
+        for dt in ("0.25", "0.125", "0.0625")
+        for quantity in (
+            "accuracy",
+            "same prediction as torch",
+            "hidden layer, coincidence with torch",
+            "hidden layer, spikes per spike of torch",
+        )
+    ),
+    *(Deviation("trained_braille", "consequence", f"Brian2 at {dt} ms: *", SATURATED) for dt in ("6.25", "3.125", "1.5625")),
 )

@@ -90,11 +90,10 @@ def standardised(data: Dataset) -> Dataset:
     return replace(data, **{part: getattr(data, part).standardised(by=data.train) for part in ("train", "validation", "test")})
 
 
-def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
-    """(metrics, curves) of one seed."""
-    from spiketwin.experiments.training import Schedule, best_epoch
+def train(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
+    """(network, history), trained on `data`, standardised."""
+    from spiketwin.experiments.training import Schedule
 
-    data = standardised(data)
     made = classifier(config, data, seed)
     history = made.train(
         f"{NAME}, seed {seed}",
@@ -103,6 +102,20 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
         checkpoint=folder / f"checkpoint_{seed}.safetensors" if folder else None,
         quiet=quiet,
     )
+    return made, history
+
+
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The trained network, for the cross-check."""
+    return {NAME: train(config, standardised(load("braille")), seed, folder, quiet=quiet)[0]}
+
+
+def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
+    """(metrics, curves) of one seed."""
+    from spiketwin.experiments.training import best_epoch
+
+    data = standardised(data)
+    made, history = train(config, data, seed, folder, quiet=quiet)
     best = best_epoch(history)
     found = {
         "test_accuracy": made.accuracy(data.test),

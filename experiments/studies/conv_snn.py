@@ -76,26 +76,44 @@ def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, 
     return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output, y), config.steps)
 
 
-def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, early: int = EARLY, quiet: bool = False):
-    """(metrics, curves) of one seed."""
+def train(
+    config: Config, data: Dataset, seed: int, name: str, folder: Path | None = None, *, iterations: int = 0, quiet: bool = False, **options
+):
+    """(network, history) of one of the networks. iterations: of a training that ends early; 0: all epochs.  options: of classifier()."""
     from spiketwin.experiments.training import Schedule
     from spiketwin.experiments.training.schedule import Constant
 
+    made = classifier(config, data, seed, **options)
+    chosen = np.random.default_rng(seed).permutation(len(data.train))[: iterations * config.batch_size] if iterations else None
+    rate = config.wide_learning_rate if options.get("wide") else config.learning_rate
+    history = made.train(
+        f"{NAME}, {name}, seed {seed}",
+        Schedule(1 if iterations else config.epochs, config.batch_size, rate, Constant()),
+        seed,
+        chosen=chosen,
+        checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
+        quiet=quiet,
+    )
+    return made, history
+
+
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The networks that learned from counts, for the cross-check."""
+    data = load("mnist")
+    found = {"count": train(config, data, seed, "count", folder, quiet=quiet)[0]}
+    if config.wide_layers:
+        found["wide"] = train(config, data, seed, "wide", folder, quiet=quiet, wide=True)[0]
+    return found
+
+
+def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, early: int = EARLY, quiet: bool = False):
+    """(metrics, curves) of one seed."""
     found: dict[str, float] = {}
     curves: dict[str, list] = {}
 
     def trained(name: str, metric: str, *, iterations: int = 0, **options) -> None:
-        made = classifier(config, data, seed, **options)
-        chosen = np.random.default_rng(seed).permutation(len(data.train))[: iterations * config.batch_size] if iterations else None
-        rate = config.wide_learning_rate if options.get("wide") else config.learning_rate
-        curves[name] = history = made.train(
-            f"{NAME}, {name}, seed {seed}",
-            Schedule(1 if iterations else config.epochs, config.batch_size, rate, Constant()),
-            seed,
-            chosen=chosen,
-            checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
-            quiet=quiet,
-        )
+        made, history = train(config, data, seed, name, folder, iterations=iterations, quiet=quiet, **options)
+        curves[name] = history
         found[metric] = made.accuracy(data.test)
         end = history[-1]
         found[f"validation_accuracy_{name}"], found[f"spikes_per_neuron_{name}"] = end["validation_accuracy"], end["spikes_per_neuron"]

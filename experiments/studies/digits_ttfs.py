@@ -48,6 +48,11 @@ def train(config: Config, seed: int, *, checkpoint: Path | None = None, quiet: b
     return train("digits_ttfs", config, load("digits"), seed, checkpoint=checkpoint, quiet=quiet)
 
 
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> dict[str, ttfs.Trained]:
+    """The trained network, for the cross-check."""
+    return {"digits_ttfs": train(config, seed, checkpoint=ttfs.checkpoint(folder, seed), quiet=quiet)}
+
+
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     with measured() as provenance:
         trained = train(config, seed, checkpoint=ttfs.checkpoint(folder, seed))

@@ -60,6 +60,11 @@ def trained(seed: int = 0) -> ttfs.Trained:
     return result
 
 
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> dict[str, ttfs.Trained]:
+    """The trained network, for the cross-check."""
+    return {NAME: train(config, seed, checkpoint=ttfs.checkpoint(folder, seed), quiet=quiet)}
+
+
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     with measured() as provenance:
         result = train(config, seed, checkpoint=ttfs.checkpoint(folder, seed))

@@ -112,21 +112,36 @@ def additions(made, config: Config, samples) -> float:
     return total / len(samples)
 
 
+def train(config: Config, seed: int, name: str, made, rate: float, folder: Path | None = None, *, quiet: bool = False):
+    """Train a network in place; its history."""
+    from spiketwin.experiments.training import Schedule
+
+    return made.train(
+        f"{NAME}, {name}, seed {seed}",
+        Schedule(config.epochs, config.batch_size, rate),
+        seed,
+        checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
+        quiet=quiet,
+    )
+
+
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The spiking network that looks longest, for the cross-check."""
+    steps = max(config.steps)
+    name, made = f"snn_{steps}", spiking(config, load("mnist"), steps, seed)
+    train(config, seed, name, made, config.learning_rate, folder, quiet=quiet)
+    return {name: made}
+
+
 def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
     """(metrics, curves) of one seed."""
-    from spiketwin.experiments.training import Schedule, best_epoch
+    from spiketwin.experiments.training import best_epoch
 
     found: dict[str, float] = {}
     curves: dict[str, list] = {}
 
     def trained(name: str, made, rate: float) -> None:
-        curves[name] = history = made.train(
-            f"{NAME}, {name}, seed {seed}",
-            Schedule(config.epochs, config.batch_size, rate),
-            seed,
-            checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
-            quiet=quiet,
-        )
+        curves[name] = history = train(config, seed, name, made, rate, folder, quiet=quiet)
         found[f"test_accuracy_{name}"] = made.accuracy(data.test)
         found[f"validation_accuracy_{name}"] = best_epoch(history)["validation_accuracy"]
         found[f"seconds_per_epoch_{name}"] = float(np.median([row["seconds"] for row in history]))

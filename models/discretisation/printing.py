@@ -43,6 +43,11 @@ class CodePrinter(PythonCodePrinter):
                 return f"({a})*{condition}"
         return f"where({condition}, {a}, {b})"
 
+    def _print_maximum(self, expr):
+        a, b = (self._print(x) for x in expr.args)
+        # Brian2 has no maximum; a choice is exact where (a + b + abs(a - b))/2 would be rounded
+        return f"int({a} > {b})*({a}) + int({a} <= {b})*({b})" if self.dialect == "brian" else f"maximum({a}, {b})"
+
     def _print_relax(self, expr):
         target, x, decay = (self._print(a) for a in expr.args)
         if self.dialect == "torch":

@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import cast
 
 import sympy
 
 from spiketwin.models.discretisation import schemes
+from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.exact import exact
 from spiketwin.models.discretisation.functions import numpy_functions, torch_functions
 from spiketwin.models.discretisation.hoisting import hoist
 from spiketwin.models.discretisation.printing import code, latex_lines
 from spiketwin.models.discretisation.schemes import SchemeError
-from spiketwin.models.discretisation.symbols import ACTIVE, DT, NOISE, System, symbol, system
+from spiketwin.models.discretisation.symbols import ACTIVE, DT, NOISE, System, plus, symbol, system, to_sympy
 from spiketwin.models.spec import NeuronSpec, unknown
 
 
@@ -108,9 +110,14 @@ class Step:
 
     def source(self, dialect: str) -> str:
         """Python source of advance() for 'numpy', 'torch' (tensors) or 'numba' (scalars)."""
-        body = [f"    {name} = {code(expression, dialect)}" for name, expression in self.assignments]
+        body = [f"    {name} = {self._shaped(name, expression, dialect)}" for name, expression in self.assignments]
         result = ", ".join(f"{s}_new" for s in self.spec.states)
         return f"def advance({', '.join(self.arguments)}):\n" + "\n".join(body) + f"\n    return ({result},)\n"
+
+    def _shaped(self, name: sympy.Symbol, expression: sympy.Expr, dialect: str) -> str:
+        """The expression; where a state becomes one number, as an array of them."""
+        state = str(name).removesuffix("_new")
+        return code(expression, dialect) + (f" + 0*{state}" if expression.is_number and state in self.spec.states else "")
 
     def readable(self) -> str:
         """The step as code to read: constants first, then one step, then threshold and reset."""
@@ -160,9 +167,26 @@ def derive(spec: NeuronSpec, scheme: str) -> Step:
     s = system(spec)
     assignments = SCHEMES[scheme].assign(s)
     definitions = [(n, e) for n, e in assignments if s.is_constant(e) and str(n).startswith("gain_")]
-    steps = [(n, e) for n, e in assignments if (n, e) not in definitions]
+    steps = _with_every_step(spec, [(n, e) for n, e in assignments if (n, e) not in definitions])
     steps, hoisted = hoist(steps, s.parameters | {n for n, _ in definitions})
     return Step(spec, scheme, tuple(definitions + hoisted), tuple(steps))
+
+
+def _with_every_step(spec: NeuronSpec, steps: schemes.Assignments) -> schemes.Assignments:
+    """The statements that a model executes before it integrates, then the step from where they leave its states."""
+    now: dict = {}
+    first: schemes.Assignments = []
+    for k, statement in enumerate(spec.every_step_statements):
+        x, name = symbol(statement.target), symbol(f"{statement.target}_first_{k}")
+        value = to_sympy(written_out(statement.expression, spec.subexpressions)).xreplace(now)
+        old = now.get(x, x)
+        value = {"=": value, "+=": plus(old, value), "-=": plus(old, -value)}[statement.operator]
+        if value.is_number:  # a state that is emptied needs no name
+            now[x] = value
+            continue
+        first.append((name, value))
+        now[x] = name
+    return first + [(n, cast(sympy.Expr, e.xreplace(now))) for n, e in steps]
 
 
 def unsupported_reason(spec: NeuronSpec, scheme: str) -> str:

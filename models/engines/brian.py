@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import brian2
@@ -198,7 +198,8 @@ def _integrator(population: Population, run: Run) -> Method:
 
 
 def _derived(population: Population, run: Run, reason: str) -> Method:
-    spec, step = population.neuron, derive(population.neuron, run.scheme)
+    spec = population.neuron
+    step = derive(replace(spec, every_step=""), run.scheme)  # the script does that by itself, whatever integrates
     code = step.brian_method("xi_values(t, i)")(None)
     lines = [f'"""The derived step. {reason}."""', "return '''", *code.splitlines(), "'''"]
     constants = step.constant_values({**population.parameter_values()}, run.dt_s)

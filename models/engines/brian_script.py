@@ -14,9 +14,12 @@ from textwrap import dedent, indent
 import brian2
 import numpy as np
 
+from spiketwin.models.discretisation.printing import code
+from spiketwin.models.discretisation.symbols import to_sympy
 from spiketwin.models.engines.base import Run, delay_steps
 from spiketwin.models.network import Population, Projection
 from spiketwin.models.plasticity import PlasticityRule
+from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import BASE, DIMENSIONLESS, Dimension
 from spiketwin.models.units import unit as unit_factor
 
@@ -102,6 +105,14 @@ def equations_of(population: Population) -> list[str]:
     """The model's equations as declared, and a line for each parameter that differs between neurons."""
     lines = [line.strip() for line in population.neuron.equations.splitlines() if line.strip()]
     return lines + [f"{n} : {brian_unit(population.neuron.dimension(n))} (constant)" for n in shared_parameters(population)[1]]
+
+
+def every_step(spec: NeuronSpec) -> str:
+    """The statements that a model executes before it integrates, one a line, without the functions that Brian2 lacks."""
+    return "\n".join(
+        f"{s.target} {s.operator} " + (code(to_sympy(s.expression), "brian") if "maximum" in s.expression else s.expression)
+        for s in spec.every_step_statements
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -273,6 +284,8 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
                     (state, self._value(f"{p.name}.initial.{state}", value, self._unit(p, state), spec.dimension(state), tile=True))
                 )
         self.body += [f"{name}_neurons.{key} = {text}" for key, text in settings]
+        if spec.every_step:
+            self.body.append(f"{name}_neurons.run_regularly({every_step(spec)!r}, when='before_groups')")
         # a drive holds its value for the whole step, in every stage of the scheme
         self.body += [f"{name}_neurons.run_regularly({text!r}, when='before_start')" for text in timed]
         self.body.append(f"network.add({name}_neurons)")

@@ -59,6 +59,8 @@ class ScipyEngine:
     def unsupported(self, network: Network, scheme: str = "adaptive") -> list[str]:
         reasons = plasticity_reasons(network, "the adaptive solution")
         for spec in {p.neuron.name: p.neuron for p in network.populations}.values():
+            if spec.every_step:
+                reasons.append(f"'{spec.name}' does something at every step, and an adaptive solution has none; use another engine")
             if spec.is_noisy or spec.has_random_threshold:
                 reasons.append(
                     f"'{spec.name}' is stochastic, and an adaptive solution has no steps to draw at; use the brian, torch or compiled engine"

@@ -67,6 +67,8 @@ def test_list_names_everything(capsys):
         (("script", "ade"), "Did you mean 'adex'?"),
         (("run", "digits_ttfs", "--seeds", "0", "--publish"), "at least 3 seeds"),
         (("run", "digits_ttfs", "--seeds", "1", "1"), "repeated seed"),
+        (("run", "digits_ttfs", "--smoke", "--crosscheck"), "--smoke keeps no networks"),
+        (("run", "parameter_study_braille", "--crosscheck"), "'parameter_study_braille' offers no trained networks"),
         (("crosscheck", "--model", "lift"), "Did you mean 'lif'?"),
         (("crosscheck", "--scheme", "rk5"), "Did you mean 'rk4'?"),
     ],

@@ -1,0 +1,38 @@
+"""The networks that an experiment has trained, each through the cross-check, each with a report of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spiketwin.experiments.crosscheck import trained
+from spiketwin.experiments.crosscheck.checks import Report, with_deviations
+from spiketwin.experiments.crosscheck.deviations import DEVIATIONS
+from spiketwin.experiments.crosscheck.report import write_report
+from spiketwin.experiments.progress import progress
+from spiketwin.experiments.protocol import measured
+
+
+def crosscheck_networks(
+    experiment: Any, config: Any, seed: int, *, folder: Path, samples: int, factors: tuple[int, ...], quiet: bool = False
+) -> Iterator[tuple[Report, Path]]:
+    """Check the networks of a run whose checkpoints are in `folder`; yields each report, and the folder it is written to.
+
+    experiment: a module that follows protocol.py.  samples, factors: as in trained.check().
+    Raises ValueError for an experiment that offers no networks.
+    """
+    name = experiment.__name__.rpartition(".")[2]
+    if not hasattr(experiment, "networks"):
+        raise ValueError(
+            f"'{name}' offers no trained networks to the cross-check; write networks(config, seed, folder=…) as protocol.py says"
+        )
+    for part, network in experiment.networks(config, seed, folder=folder, quiet=quiet).items():
+        label, tail = f"trained_{name.removesuffix('_ttfs')}", "" if part == name else f"_{part}"
+        with measured(experiment=name, network=part, seed=seed, samples=samples) as provenance:
+            with progress(f"cross-check of {part}, seed {seed}", 1.0, quiet=quiet) as show:
+                checks, curves = trained.check(network, samples=samples, factors=factors, name=label + tail, progress=show.update)
+        rows, _ = with_deviations(checks, DEVIATIONS)
+        report, out = Report(rows, curves, provenance), folder / f"crosscheck_{seed}{tail}"
+        write_report(report, out)
+        yield report, out

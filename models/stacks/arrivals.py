@@ -1,0 +1,108 @@
+"""How input reaches the neurons of an exported stack where it is no weighted spike: as a current, or as the maximum over a window.
+
+    with_inflow          dv/dt = … + inflow                  what flows into a receptor per second
+    with_max_pooling     place1, …, one receptor for each place of the window; at the start of each step v += max(place1, …),
+                         and the places are emptied
+
+A stack adds its input at the end of a step, after the threshold; it moves v in the next one. A current that flows through that next
+step and brings v to the same value at its end gives the same spikes, if nothing but v takes part: see `inflow_reason`.
+Maximum pooling of spikes is an operation on what arrives within one step, in any library. Its model is one of steps, too: spikes that
+a finer step tells apart pass one by one, where the coarse step let the strongest pass.
+
+A stack also fires at most once a step. Where trained neurons do so step after step, the equations alone would fire more often at a finer
+step; `once_per_step` keeps that limit as what it is in continuous time, a refractory period.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spiketwin.models.network import Network, Population
+from spiketwin.models.spec import Equation, NeuronSpec, Parameter
+from spiketwin.models.units import BASE, identifiers
+
+INFLOW, PLACE = "inflow", "place"
+
+
+def with_inflow(spec: NeuronSpec) -> NeuronSpec:
+    """The model with the drive 'inflow' into its first receptor, in the receptor's unit per second."""
+    receptor = spec.inputs[0]
+    per_second = str(spec.dimension(receptor).times(BASE["second"].power(-1)))
+    lines = [replace(e, expression=f"{e.expression} + {INFLOW}") if e.name == receptor else e for e in spec.lines]
+    return replace(spec, equations=_text([*lines, Equation("drive", INFLOW, "", per_second)]))
+
+
+def with_max_pooling(spec: NeuronSpec, places: int) -> NeuronSpec:
+    """The model with a receptor for each of the `places` of a window, the largest of which reaches its first receptor."""
+    receptor = spec.inputs[0]
+    unit = spec.si_unit(receptor)
+    names = [f"{PLACE}{k}" for k in range(1, places + 1)]
+    still = [Equation("differential", name, "0*hertz" if unit == "1" else f"0*{unit}/second", unit) for name in names]
+    # a running maximum in the first place: one comparison a statement
+    largest = [f"{names[0]} = maximum({names[0]}, {name})" for name in names[1:]]
+    emptied = [f"{name} = 0" + f"*{unit}" * (unit != "1") for name in names]
+    return replace(
+        spec,
+        equations=_text([*spec.lines, *still]),
+        inputs=(*spec.inputs, *names),
+        every_step="\n".join([*largest, f"{receptor} += {names[0]}", *emptied]),
+    )
+
+
+def once_per_step(network: Network, dt_ms: float) -> Network:
+    """The network with a refractory period of dt_ms in which neurons integrate but do not fire: nothing changes at that step.
+
+    Raises ValueError for a model that has a refractory period.
+    """
+
+    def held(population: Population) -> Population:
+        spec = population.neuron
+        if spec.refractory:
+            raise ValueError(f"'{spec.name}' has a refractory period, '{spec.refractory}'; set that one")
+        if not spec.threshold:
+            return population
+        period = Parameter(dt_ms, "ms", "[0, inf)", "refractory period: a step of training")
+        return replace(population, neuron=replace(spec, refractory="tau_ref", parameters={**spec.parameters, "tau_ref": period}))
+
+    return replace(network, populations=tuple(held(p) for p in network.populations))
+
+
+def places_of(spec: NeuronSpec) -> tuple[str, ...]:
+    """The receptors that with_max_pooling added."""
+    return tuple(name for name in spec.inputs if name.startswith(PLACE))
+
+
+def late_reason(spec: NeuronSpec) -> str:
+    """'' or why input that acts at the start of the next step is not what input at the end of this step is."""
+    receptor = spec.inputs[0]
+    if not spec.threshold:
+        return f"'{spec.name}' is read out at the end of each step"
+    if spec.refractory:
+        return f"'{spec.name}' has a refractory period, in which '{receptor}' may be closed"
+    for statement in spec.reset_statements:
+        if statement.target == receptor and (statement.operator == "=" or receptor in identifiers(statement.expression)):
+            return f"the reset '{receptor} {statement.operator} {statement.expression}' of '{spec.name}' wipes what has just arrived"
+    return ""
+
+
+def inflow_reason(spec: NeuronSpec) -> str:
+    """'' or why no current of one step can stand for what jumps into the first receptor of `spec` at the end of the step before."""
+    receptor = spec.inputs[0]
+    touched = [x for x, rate in spec.rates.items() if x != receptor and receptor in _names(spec, rate)]
+    if touched:
+        return f"'{touched[0]}' of '{spec.name}' follows '{receptor}' within a step, and tells a current from a jump"
+    return late_reason(spec) if spec.threshold else ""
+
+
+def _names(spec: NeuronSpec, expression: str) -> set[str]:
+    """Names in an expression, and in the subexpressions that it uses."""
+    found = set(identifiers(expression))
+    return found | {n for name in found & set(spec.subexpressions) for n in _names(spec, spec.subexpressions[name])}
+
+
+def _text(lines: list[Equation]) -> str:
+    def line(e: Equation) -> str:
+        head = {"differential": f"d{e.name}/dt = {e.expression}", "subexpression": f"{e.name} = {e.expression}"}.get(e.kind, e.name)
+        return f"{head} : {e.unit}" + " (unless refractory)" * e.gated
+
+    return "\n".join(line(e) for e in lines)

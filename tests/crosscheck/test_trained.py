@@ -1,0 +1,110 @@
+"""A trained stack passes through the cross-check like a time-to-first-spike network, and a network that is another one does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from spiketwin.experiments import EXPERIMENTS, experiment
+from spiketwin.experiments.crosscheck import trained
+from spiketwin.experiments.crosscheck.networks import crosscheck_networks
+from spiketwin.experiments.crosscheck.subjects import subject
+from spiketwin.experiments.data import load
+from spiketwin.experiments.studies.classifier import Classifier, StillNetwork, counts, images
+from spiketwin.models import stack
+from spiketwin.models.stacks import leaky, leaky_integrator
+
+
+def nothing(run, labels):
+    raise AssertionError("nothing is trained here")
+
+
+def classifier(text="3C3-MP2-FC12-FC10", feed=images, scores=counts, steps=12, **how):
+    """A network that looks at digits, with large weights so that all layers fire."""
+    torch.manual_seed(1)
+    net = stack(text, input_shape=(1, 8, 8), neuron=leaky(4.0), dt_ms=1.0, **how)
+    with torch.no_grad():
+        [p.mul_(3) for p in net.parameters() if p.ndim > 1]
+    return Classifier(net, load("digits"), feed, scores, nothing, steps)
+
+
+def bright(samples, index, rng=None):
+    """Pixels brighter than one half as spikes at even steps."""
+    x = (images(samples, index) > 0.5).float()
+    return torch.stack([x, torch.zeros_like(x)] * 6)
+
+
+def found(rows, quantity):
+    return [r for r in rows if quantity in r.quantity]
+
+
+def test_a_stack_is_the_same_in_brian2_and_finer_steps_are_measured():
+    network = classifier()
+    rows, curves = trained.check(network, samples=15, factors=(1, 2))
+    assert {r.level for r in rows} == {"identity", "convergence", "consequence"}
+    assert [r.value > 50 for r in rows if r.quantity.endswith("spikes, torch against brian")] == [True] * 3
+    assert all(r.ok for r in rows if r.level == "identity" or "at 1 ms" in r.quantity)
+    assert len(found(rows, "Brian2 at 1 ms: neurons2 layer")) == len(found(rows, "Brian2 at 0.5 ms: neurons2 layer")) >= 3
+    votes = network.scores(network.net.double()(images(network.data.test, np.arange(15)).double(), 12)).argmax(1).numpy()
+    assert curves["accuracy"]["reference"] == pytest.approx(100 * np.mean(votes == network.data.test.labels[:15]))
+    assert len(curves["distance"]["neurons1"]["van_rossum"][1]) == 15
+
+
+def test_a_network_that_is_another_one_fails():
+    right = subject(classifier())
+    first, *others = right.network.projections
+    weights = first.weights.copy()
+    weights[0, np.argmax(np.abs(weights[0]))] *= -1
+    wrong = replace(right, network=replace(right.network, projections=(replace(first, weights=weights), *others)))
+    rows, _ = trained.check(wrong, samples=3, factors=(1,))
+    assert [r.ok for r in found(rows, "neurons1 spikes that differ")] == [True]
+    assert [r.ok for r in found(rows, "neurons2 spikes that differ")] == [False]
+
+
+@pytest.mark.parametrize("feed", [images, bright], ids=["numbers", "spikes"])
+def test_read_outs_are_compared_whether_numbers_or_spikes_come_in(feed):
+    steps = 12 if feed is images else None
+    made = subject(classifier("FC8-FC10", feed, lambda run: run.output.amax(0), steps, readout=leaky_integrator(10.0)), "toy")
+    assert made.name == "toy" and made.layers == ("neurons1",)
+    assert [s.name for s in made.network.sources] == ([] if feed is images else ["input"])
+    rows, _ = trained.check(made, samples=10, factors=(1,))
+    (off,) = found(rows, "read-out difference over scale")
+    assert off.ok and all(r.ok for r in rows) and found(rows, "same prediction")[0].value == 100
+
+
+def test_each_network_of_an_experiment_has_a_report(tmp_path):
+    toy = SimpleNamespace(
+        __name__="some.toy",
+        networks=lambda config, seed, *, folder, quiet: {"toy": classifier("FC10", steps=6), "b": classifier("FC10", steps=6)},
+    )
+    made = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1,), quiet=True))
+    assert [out.name for _, out in made] == ["crosscheck_3", "crosscheck_3_b"]
+    assert all((out / name).is_file() for _, out in made for name in ("report.html", "report.json", "report.md"))
+    assert [report.checks[0].model for report, _ in made] == ["trained_toy", "trained_toy_b"]
+    assert all(report.ok for report, _ in made)
+    with pytest.raises(ValueError, match="'none' offers no trained networks"):
+        next(crosscheck_networks(SimpleNamespace(__name__="some.none"), None, 0, folder=tmp_path, samples=1, factors=(1,)))
+
+
+def test_whoever_trains_one_network_offers_it():
+    assert [name for name in EXPERIMENTS if hasattr(experiment(name), "networks")] == [
+        n for n in EXPERIMENTS if not n.startswith("parameter_study")
+    ]
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: subject(torch.nn.Linear(2, 2)), TypeError, "a Linear is no trained network"),
+        (lambda: subject(replace(classifier(), net=StillNetwork(torch.nn.Flatten())), "cnn"), TypeError, "'cnn' is a StillNetwork"),
+        (lambda: trained.check(classifier("FC10"), factors=(2, 4)), ValueError, r"factors \(2, 4\) must begin with 1"),
+        (lambda: trained.check(classifier("FC10"), samples=0), ValueError, "samples = 0"),
+    ],
+)
+def test_what_cannot_be_checked_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

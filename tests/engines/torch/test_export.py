@@ -1,0 +1,166 @@
+"""A stack written down as a network gives the stack's spikes in every engine, with numbers as input, maxima, norms and biases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spiketwin.models.engines import get_engine
+from spiketwin.models.engines.torch.stacks.export import export
+from spiketwin.models.engines.torch.stacks.norm import NormOverTime
+from spiketwin.models.network import Network, Population, Projection, SpikeSource, stack
+from spiketwin.models.neurons import neuron
+from spiketwin.models.spikes import Spikes
+from spiketwin.models.stacks import leaky, leaky_integrator, resnet, tau_from_beta
+from spiketwin.models.stacks.arrivals import once_per_step, places_of, with_max_pooling
+
+DOUBLE = torch.float64
+
+
+def small(text, shape, **how):
+    """A stack that fires, with biases, and norms that have seen something."""
+    torch.manual_seed(0)
+    made = stack(text, input_shape=shape, **{"neuron": leaky(4.0), "dt_ms": 1.0, "dtype": DOUBLE, "kernels": "torch", **how})
+    with torch.no_grad():
+        for name, p in made.named_parameters():
+            if p.ndim > 1:
+                p *= 3
+            if "norm" in name:
+                p.copy_(torch.empty_like(p).uniform_(-0.5, 1.5))
+        for name, b in made.named_buffers():
+            if "running" in name:
+                b.copy_(torch.empty_like(b).uniform_(0.1, 0.9))
+    return made.eval()
+
+
+def numbers(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=DOUBLE)
+
+
+def equal_everywhere(net, x, engines, steps=None, analog=True):
+    """Spikes of each layer, and the output, of the stack and of the network that it is written down as."""
+    found, exported = net(x, steps), export(net, analog=analog)
+    for name in engines:
+        run = get_engine(name).run(exported.network, exported.inputs(x, steps), dt_ms=net.dt_ms, record=exported.record())
+        for layer, expected in found.spikes.items():
+            assert expected.sum() > 20
+            np.testing.assert_array_equal(
+                expected.flatten(2).detach(), run.spikes[layer.replace(".", "_")].dense(), err_msg=f"{layer} in {name}"
+            )
+        torch.testing.assert_close(exported.activity(run).output, found.output.detach(), rtol=0, atol=1e-12)
+    return exported
+
+
+def test_an_image_with_maximum_pooling_runs_in_brian2():
+    net = small("3C3-MP2-4C3-MP2-FC9-FC9", (2, 13, 14), parameters={"tau_mem": {"neurons2": np.linspace(2, 6, 8)}})
+    exported = equal_everywhere(net, numbers(4, 2, 13, 14), ["brian"], steps=25)
+    assert [p.name for p in exported.network.populations] == ["neurons1", "neurons2", "neurons3", "neurons4"]
+    assert not exported.network.sources  # the image and all biases are currents
+    assert len(places_of(exported.network.population("neurons2").neuron)) == 4
+
+
+@pytest.mark.parametrize(("text", "engine"), [("6FCR-FC3", "brian"), ("FC6d3-FC3", "torch")])
+def test_numbers_that_change_reach_a_read_out(text, engine):
+    equal_everywhere(small(text, (5,), readout=leaky_integrator(20.0)), numbers(30, 3, 5), [engine])
+
+
+def test_a_single_layer_is_read_out():
+    equal_everywhere(small("FC3", (5,), neuron=leaky_integrator(7.0)), numbers(9, 2, 5), ["torch"])
+
+
+@pytest.mark.parametrize(
+    "text", ["4C3-BN-MP2-5C3p1-BN-AP2-FC6-BN-FC3", resnet((1, 1), (3, 4), classes=3), resnet((1, 1), (3, 4), shortcut="SEW", classes=3)]
+)
+def test_norms_and_residual_blocks_are_weights_and_currents(text):
+    net = small(text, (2, 10, 10), norm=lambda channels, steps: NormOverTime(channels))
+    equal_everywhere(net, numbers(3, 2, 10, 10), ["torch"], steps=20)
+
+
+def test_spikes_may_come_in_where_biases_flow():
+    net = small("3C3-MP2-FC4", (1, 8, 8))
+    x = (numbers(25, 2, 1, 8, 8) > 0.5).to(DOUBLE)
+    exported = equal_everywhere(net, x, ["torch"], analog=False)
+    assert [s.name for s in exported.network.sources] == ["input"]
+    # where no current can stand for them, biases are spikes: rnn_lif's membrane tells a jump of i_syn from a current
+    exported = export(small("FC6-FC4", (5,), neuron=neuron("rnn_lif")))
+    assert [s.name for s in exported.network.sources] == ["input", "bias"]
+
+
+def test_the_current_is_what_brings_the_membrane_to_where_the_jump_was_after_its_first_decay():
+    """beta = .5: x arrives at the end of a step, and .5 x is left when the next threshold is looked at. A current of c per second
+    that flows through that step leaves c tau (1 - beta), so c = x/tau beta/(1 - beta) = x/tau."""
+    net = small("FC1", (1,), neuron=leaky(tau_from_beta(0.5, 1.0)))
+    with torch.no_grad():
+        net.get_parameter("parts.fc1.module.fc1.weight").fill_(0.3)
+        net.get_parameter("parts.fc1.module.fc1.bias").fill_(0.1)
+    exported, x = export(net, analog=True), torch.tensor([[[1.0]], [[2.0]], [[5.0]]])
+    tau = 1e-3 / np.log(2)
+    assert exported.inputs(x)["neurons1.inflow"][:, 0, 0] == pytest.approx([0, 0.4 / tau, 0.7 / tau], rel=1e-12)
+    fine = exported.inputs(x, factor=4)
+    assert fine["neurons1.inflow"][:, 0, 0] == pytest.approx([0] * 4 + [0.4 / tau] * 4 + [0.7 / tau] * 4, rel=1e-12)
+    # without a spike the exact scheme is right at any step: after 2 and 3 ms v = .2 and .5 (.2) + .35
+    v = get_engine("brian").run(exported.network, fine, dt_ms=0.25, record={"neurons1": ("v",)})
+    assert v.states["neurons1"]["v"][8, 0, 0] == pytest.approx(0.2, rel=1e-12)
+    assert v.final["neurons1"]["v"][0, 0] == pytest.approx(0.45, rel=1e-12)
+
+
+@pytest.mark.parametrize(("engine", "scheme"), [("brian", "exact"), ("compiled", "exact"), ("torch", "rk4")])
+def test_of_what_arrives_in_one_step_the_largest_place_counts(engine, scheme):
+    """Weights .5, .2 and .4, .9, -.3, -.1 to four places: together max(.5 + .2, .4 + .9, -.3, -.1) = 1.3; the last two alone -.1."""
+    spec = with_max_pooling(leaky(10.0, v_threshold=5.0), 4)
+    weights = ([[0.5, 0.2, 0, 0]], [[0.4, 0.9, 0, 0]], [[0, 0, -0.3, 0]], [[0, 0, 0, -0.1]])
+    projections = [Projection("input", "pool", np.array(w), r, name=r) for w, r in zip(weights, places_of(spec), strict=True)]
+    # silent places count as 0: only with all four active is the maximum negative
+    network = Network([Population("pool", spec, 1)], projections, [SpikeSource("input", 4)])
+    spikes = Spikes([0, 0, 0, 0, 2, 2], [0] * 6, [0, 1, 2, 3, 2, 3], (5, 1, 4), 1.0)
+    v = get_engine(engine).run(network, {"input": spikes}, dt_ms=1.0, scheme=scheme, record={"pool": ("v",)}).states["pool"]["v"][:, 0, 0]
+    decay = np.exp(-0.1)
+    assert v == pytest.approx([0, 0, 1.3 * decay, 1.3 * decay**2, 1.3 * decay**3], rel=1e-6 if scheme == "rk4" else 1e-12)
+
+
+def test_a_neuron_that_fires_once_a_step_does_so_at_finer_steps():
+    """v gains 2.5 per ms and loses 1 with each spike: 2 or 3 spikes per ms as an equation, one per step of 1 ms in the stack."""
+    net = small("FC1", (1,), neuron=leaky(1000.0))
+    with torch.no_grad():
+        net.get_parameter("parts.fc1.module.fc1.weight").fill_(2.5)
+        net.get_parameter("parts.fc1.module.fc1.bias").fill_(0.0)
+    exported, x = export(net, analog=True), torch.ones(1, 1)
+
+    def step_of_spikes(network, factor):
+        run = get_engine("brian").run(network, exported.inputs(x, 8, factor=factor), dt_ms=1 / factor)
+        return run.spikes["neurons1"].step.tolist()
+
+    held = once_per_step(exported.network, 1.0)
+    assert step_of_spikes(held, 1) == step_of_spikes(exported.network, 1) == list(range(1, 8))
+    assert len(step_of_spikes(exported.network, 8)) == 17  # of 2.5 · 7 less what leaks
+    # .3125 per step of 1/8 ms from step 8 on: 1.25 in step 11, then every 8 steps
+    assert step_of_spikes(held, 8) == list(range(11, 64, 8))
+    with pytest.raises(ValueError, match="'leaky' has a refractory period, 'tau_ref'"):
+        once_per_step(held, 1.0)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: export(small("3C3-N-MP2-FC4", (1, 8, 8))), "'pool1', a MaxPool2d, pools spikes, not currents"),
+        (
+            lambda: export(small("3C3-BN-FC4-BN-FC3", (1, 8, 8), steps=5), analog=True),
+            "'norm2', a NormThroughTime, has a statistic for each step",
+        ),
+        (lambda: export(small("FC4-LSTM3", (5,))), "'lstm2', a SpikingLSTM"),
+        (
+            lambda: export(small("FC4", (5,), neuron=neuron("rnn_lif")), analog=True),
+            "would flow as a current, but 'v' of 'rnn_lif' follows 'i_syn'",
+        ),
+        (
+            lambda: export(small("FC4", (5,), neuron=neuron("if_neuron")), analog=True),
+            "the reset 'v = v_reset' of 'if_neuron' wipes what has just",
+        ),
+        (lambda: export(small("3C3-MP2", (1, 8, 8), neuron=leaky_integrator())), "would act a step late: 'leaky_integrator' is read out"),
+        (lambda: export(small("FC4", (5,), order=("receive", "integrate", "threshold", "reset"))), "order of events is receive, integrate"),
+    ],
+)
+def test_what_has_no_such_form_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
