@@ -38,11 +38,25 @@ class NormThroughTime(nn.Module):
         if x.ndim < 3 or x.shape[2] != self.channels:
             raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
         T, B, C = x.shape[:3]
+        if T > 1 and x.stride(0) == 0:
+            return self._of_one_step(x[0], T)
         # a step's channel is a channel: one call serves all steps
         together = x.transpose(0, 1).reshape(B, T * C, *x.shape[3:])
         mean, var, gamma = (a[:T].flatten() for a in (self.running_mean, self.running_var, self.weight))
         y = functional.batch_norm(together, mean, var, gamma, None, self.training, self.momentum, self.eps)
         return y.unflatten(1, (T, C)).transpose(0, 1).contiguous()
+
+    def _of_one_step(self, x: Tensor, T: int) -> Tensor:
+        """The same of an input that is the same at all T steps, x [B, C, …]: normalised once, and only gamma tells steps apart."""
+        gamma = self.weight[:T].view(T, 1, -1, *[1] * (x.ndim - 2))
+        if not self.training:  # whose statistics may be of runs of another length
+            scale = gamma * (self.running_var[:T] + self.eps).rsqrt().view_as(gamma)
+            return torch.addcmul(-self.running_mean[:T].view_as(gamma) * scale, x, scale)
+        mean, var = torch.zeros_like(self.running_mean[0]), torch.ones_like(self.running_var[0])
+        y = functional.batch_norm(x, mean, var, None, None, True, 1.0, self.eps)
+        self.running_mean[:T].lerp_(mean, self.momentum)
+        self.running_var[:T].lerp_(var, self.momentum)
+        return y * gamma
 
     def extra_repr(self) -> str:
         return f"{self.channels} channels, {self.steps} steps, eps={self.eps}, momentum={self.momentum}"
@@ -60,6 +74,11 @@ class NormOverTime(nn.Module):
         self.norm = nn.BatchNorm1d(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [T, B, C, …] -> the same shape."""
-        rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2], -1)
-        return self.scale * self.norm(rows).view(x.shape)
+        """x [T, B, C, …] -> the same shape. What is the same at all steps is normalised once, and is again the same at all."""
+        if len(x) > 1 and x.stride(0) == 0:
+            return self(x[:1]).expand(x.shape)
+        rows, norm = x.reshape(x.shape[0] * x.shape[1], x.shape[2], -1), self.norm
+        y = functional.batch_norm(
+            rows, norm.running_mean, norm.running_var, self.scale * norm.weight, norm.bias, self.training, norm.momentum or 0.0, norm.eps
+        )
+        return y.view(x.shape)
