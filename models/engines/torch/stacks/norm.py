@@ -38,25 +38,26 @@ class NormThroughTime(nn.Module):
         if x.ndim < 3 or x.shape[2] != self.channels:
             raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
         T, B, C = x.shape[:3]
+        mean, var, gamma = (a[:T] for a in (self.running_mean, self.running_var, self.weight))
         if T > 1 and x.stride(0) == 0:
-            return self._of_one_step(x[0], T)
+            return self._of_one_step(x[0], mean, var, gamma)
         # a step's channel is a channel: one call serves all steps
         together = x.transpose(0, 1).reshape(B, T * C, *x.shape[3:])
-        mean, var, gamma = (a[:T].flatten() for a in (self.running_mean, self.running_var, self.weight))
-        y = functional.batch_norm(together, mean, var, gamma, None, self.training, self.momentum, self.eps)
+        y = functional.batch_norm(together, mean.flatten(), var.flatten(), gamma.flatten(), None, self.training, self.momentum, self.eps)
         return y.unflatten(1, (T, C)).transpose(0, 1).contiguous()
 
-    def _of_one_step(self, x: Tensor, T: int) -> Tensor:
-        """The same of an input that is the same at all T steps, x [B, C, …]: normalised once, and only gamma tells steps apart."""
-        gamma = self.weight[:T].view(T, 1, -1, *[1] * (x.ndim - 2))
-        if not self.training:  # whose statistics may be of runs of another length
-            scale = gamma * (self.running_var[:T] + self.eps).rsqrt().view_as(gamma)
-            return torch.addcmul(-self.running_mean[:T].view_as(gamma) * scale, x, scale)
-        mean, var = torch.zeros_like(self.running_mean[0]), torch.ones_like(self.running_var[0])
-        y = functional.batch_norm(x, mean, var, None, None, True, 1.0, self.eps)
-        self.running_mean[:T].lerp_(mean, self.momentum)
-        self.running_var[:T].lerp_(var, self.momentum)
-        return y * gamma
+    def _of_one_step(self, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor) -> Tensor:
+        """The same of an input x [B, C, …] of all steps: normalised once, so that only gamma [T, C] tells steps apart."""
+        gamma, over = gamma[:, None], [1] * (x.ndim - 2)
+        if not self.training:  # the running mean, var [T, C] may differ from step to step
+            factor = gamma * (var[:, None] + self.eps).rsqrt()
+            shift = -mean[:, None] * factor
+            return torch.addcmul(shift.view(*shift.shape, *over), x, factor.view(*factor.shape, *over))
+        seen_mean, seen_var = torch.zeros_like(mean[0]), torch.ones_like(var[0])
+        y = functional.batch_norm(x, seen_mean, seen_var, None, None, True, 1.0, self.eps)
+        mean.lerp_(seen_mean, self.momentum)
+        var.lerp_(seen_var, self.momentum)
+        return y * gamma.view(*gamma.shape, *over)
 
     def extra_repr(self) -> str:
         return f"{self.channels} channels, {self.steps} steps, eps={self.eps}, momentum={self.momentum}"
