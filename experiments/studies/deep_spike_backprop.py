@@ -10,7 +10,7 @@ from the same weights, on the same images, for equally many epochs. A rule's lea
 one epoch; all rules choose from the same. What is read out neither leaks nor spikes: output = V(T)/T, and E = Σ (output - target)²/2.
 
 The paper trains for 150 epochs and more, from Poisson trains of 50 to 100 steps, with dropout, and reaches 99.59 % on MNIST. Here the
-image itself is the current of eight steps, and an epoch is 12,000 images, so that three seeds take about an hour on two cores: it is
+image itself is the current of eight steps, and an epoch is 10,000 images, so that three seeds take about an hour on two cores: it is
 a comparison of rules, not a record. Norms take the place of the paper's scaled initial weights: within eight steps most neurons would
 else never fire, and those that do not pass no error back.
 
@@ -56,7 +56,7 @@ class Config:
     """Steepness of the fast sigmoid 1/(slope |v - 1| + 1)^2."""
     arctan_scale: float = 2.0
     """Steepness of the arctan surrogate, (scale/2)/(1 + (π scale (v - 1)/2)^2)."""
-    images: int = 12_000
+    images: int = 10_000
     """Training images, the first ones."""
     validation_images: int = 2_000
     """Validation images, the first ones."""

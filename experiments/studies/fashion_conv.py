@@ -25,11 +25,11 @@ NAME = "fashion_conv"
 class Config(Recipe):
     """The network and its training."""
 
-    layers: str = "32C3p1-AP2-BN-64C3p1-AP2-BN-128C3p1-AP2-BN-FC256-FC10"
+    layers: str = "48C3p1-AP2-BN-96C3p1-AP2-BN-128C3p1-AP2-BN-FC256-FC10"
     """The network, as in spiketwin.models.stack; a membrane that does not spike is read out."""
     steps: int = 4
     """Steps of an image."""
-    epochs: int = 25
+    epochs: int = 24
     """Passes through the training images."""
     flip_probability: float = 0.5
     """Of a training image to be shown mirrored, left for right."""

@@ -154,7 +154,7 @@ def test_forty_batches_teach_something(name, data, data_dir):
     data_dir(data)
     result = experiment(name).smoke()
     assert result.mean("spikes_per_neuron") > 0.1
-    # chance is 10 %; the least of five seeds, on one thread and on two, was above 60
+    # chance is 10 %; the least of five seeds was 62
     assert result.mean("validation_accuracy") > 40
     assert len(result.curves["history"]) == 2 and result.seeds == (0,)
 
@@ -165,5 +165,5 @@ def test_rules_are_compared(data_dir):
     assert set(result.curves) == {f"lenet_mnist_{rule}" for rule in deep_spike_backprop.RULES}
     for rule in deep_spike_backprop.RULES:
         assert result.mean(f"spikes_per_neuron_lenet_mnist_{rule}") > 0
-        assert result.mean(f"validation_accuracy_lenet_mnist_{rule}") > 30
+        assert result.mean(f"validation_accuracy_lenet_mnist_{rule}") > 30  # the least of five seeds was 65
         assert result.mean(f"learning_rate_lenet_mnist_{rule}") == 1e-2
