@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 EXPERIMENTS = {
     "braille": "spiketwin.experiments.studies.braille",
     "conv_snn": "spiketwin.experiments.studies.conv_snn",
+    "deep_spike_backprop": "spiketwin.experiments.studies.deep_spike_backprop",
     "digits_ttfs": "spiketwin.experiments.studies.digits_ttfs",
+    "fashion_conv": "spiketwin.experiments.studies.fashion_conv",
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
+    "lenet": "spiketwin.experiments.studies.lenet",
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",

@@ -26,19 +26,24 @@ spikes of a step: Linear, Conv2d, AvgPool2d, dropout with one mask for all steps
     output = mean_membrane(OverTime(nn.Linear(50, 10, bias=False))(hidden(currents)))       # [B, 10]
     half_square_error(output, labels).backward()
 
+or of a stack, with_spike_backprop(stack("20C5-AP2-50C5-AP2-FC200-FC10", …)).
+
 Source: Lee, Sarwar, Panda, Srinivasan & Roy 2020, Enabling spike-based backpropagation for training deep neural network
 architectures, Front. Neurosci. 14:119, section 2.2.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spiketwin.models.engines.torch.layer import SpikingLayer
+from spiketwin.models.engines.torch.layer import LayerActivity, SpikingLayer
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def if_slope(spikes: Tensor, v_threshold: Tensor | float) -> Tensor:
@@ -72,7 +77,7 @@ def lif_slope(spikes: Tensor, v_threshold: Tensor | float, *, tau_mem_ms: Tensor
     return slope * (1 - f / tau_steps / spikes.sum(dim=0).clamp(min=1))
 
 
-class SpikeBackprop(nn.Module):
+class SpikeBackprop(SpikingLayer):
     """A layer whose spikes pass error back as their count would: SpikingLayer forward, if_slope or lif_slope backward.
 
     layer: of a model with one receptor, its membrane v, and the parameters v_threshold, v_reset (0 where it has none) and,
@@ -80,41 +85,53 @@ class SpikeBackprop(nn.Module):
     Raises ValueError for a model without these.
     """
 
-    layer: SpikingLayer
-
     def __init__(self, layer: SpikingLayer) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # all is there already; the state dict is that of the layer
         spec = layer.spec
         if spec.inputs != ("v",) or "v_threshold" not in spec.parameters:
             raise ValueError(
                 f"'{spec.name}' has the receptors {', '.join(spec.inputs) or '(none)'}; the rule holds where weights add to v and"
                 " v_threshold is a parameter, as in 'if_neuron' and 'lif_delta'"
             )
-        self.layer = layer
+        self.spec, self.shape, self.unit, self.factor, self.name = spec, layer.shape, layer.unit, layer.factor, layer.name
+        self.network = layer.network
 
-    def forward(self, increments: Tensor, steps: int | None = None) -> Tensor:
-        """Spikes [T, B, *shape], 0 or 1.
+    def run(self, increments: Tensor, steps: int | None = None, **options: Any) -> LayerActivity:
+        """As that of SpikingLayer, but for the gradient of the spikes; states have none.
 
         increments: of v, [T, B, *shape] in the layer's unit, or [1, B, *shape] for the same at each of `steps`.
         Backwards, each step's increment gets the error of that step's spike times the slope.
         """
         with torch.no_grad():
-            spikes = self.layer(increments.detach(), steps)
-            slope = self._slope(spikes)
-        return _Counted.apply(increments.expand(len(spikes), *increments.shape[1:]), spikes, slope)
+            done = super().run(increments.detach(), steps, **options)
+            slope = self._slope(done.spikes)
+        everywhere = increments.expand(len(done.spikes), *increments.shape[1:])
+        return replace(done, spikes=_Counted.apply(everywhere, done.spikes, slope))
 
     def _slope(self, spikes: Tensor) -> Tensor:
         """∂a/∂net [B, *shape] per unit of the layer's increments."""
-        cells: Any = self.layer.network.populations[self.layer.name]
+        cells: Any = self.network.populations[self.name]
         values = cells.values()
-        distance = self._shaped((values["v_threshold"] - values.get("v_reset", 0.0)) / self.layer.factor)
+        distance = self._shaped((values["v_threshold"] - values.get("v_reset", 0.0)) / self.factor)
         if "tau_mem" not in values:
             return if_slope(spikes, distance)
-        return lif_slope(spikes, distance, tau_mem_ms=self._shaped(values["tau_mem"]) * 1e3, dt_ms=self.layer.network.dt_ms)
+        return lif_slope(spikes, distance, tau_mem_ms=self._shaped(values["tau_mem"]) * 1e3, dt_ms=self.network.dt_ms)
 
     def _shaped(self, value: Tensor) -> Tensor:
         """A parameter, one for all or [N], as one for all or [*shape]."""
-        return value.reshape(self.layer.shape) if value.ndim else value
+        return value.reshape(self.shape) if value.ndim else value
+
+
+def with_spike_backprop(net: M) -> M:
+    """The same network, such as a stack, in place: every spiking layer in it passes error back by the rule.
+
+    Read-outs without a threshold stay as they are. Raises ValueError for a model that the rule does not fit.
+    """
+    for part in list(net.modules()):
+        for name, layer in list(part.named_children()):
+            if isinstance(layer, SpikingLayer) and layer.spec.threshold:
+                part.add_module(name, SpikeBackprop(layer))
+    return net
 
 
 class _Counted(torch.autograd.Function):

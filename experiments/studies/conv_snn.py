@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result
+from spiketwin.experiments.studies.image_classifier import Found, answer, few, leaky_stack, learn
 
 QUESTION = "How fast does a small convolutional spiking network learn MNIST, and does it matter what its loss looks at?"
 NAME = "conv_snn"
@@ -54,19 +55,14 @@ class Config:
 def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, of_membranes: bool = False):
     """The network, initialised by torch's rules from `seed`. of_membranes: the loss looks at each step's membranes, not at counts."""
     from spiketwin.experiments.studies.classifier import Classifier, counts, images
-    from spiketwin.models import stack
-    from spiketwin.models.stacks.cells import leaky, tau_from_beta
+    from spiketwin.models.stacks.cells import tau_from_beta
     from spiketwin.rules.losses import count_cross_entropy, step_cross_entropy
     from spiketwin.rules.surrogate import fast_sigmoid
 
-    net = stack(
-        config.wide_layers if wide else config.layers,
-        neuron=leaky(tau_from_beta(config.wide_beta if wide else config.beta, config.dt_ms)),
-        dt_ms=config.dt_ms,
-        input_shape=(1, 28, 28),
-        surrogate=fast_sigmoid(config.slope),
-        steps=config.steps,
-        seed=seed,
+    layers, beta = (config.wide_layers, config.wide_beta) if wide else (config.layers, config.beta)
+    tau_mem_ms = tau_from_beta(beta, config.dt_ms)
+    net = leaky_stack(
+        layers, data, seed, tau_mem_ms=tau_mem_ms, dt_ms=config.dt_ms, surrogate=fast_sigmoid(config.slope), steps=config.steps
     )
     last = list(net.neuron_layers())[-1]
     if of_membranes:
@@ -76,72 +72,51 @@ def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, 
     return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output, y), config.steps)
 
 
-def train(
+def trained(
     config: Config, data: Dataset, seed: int, name: str, folder: Path | None = None, *, iterations: int = 0, quiet: bool = False, **options
 ):
-    """(network, history) of one of the networks. iterations: of a training that ends early; 0: all epochs.  options: of classifier()."""
+    """(network, what is measured of it, history) of one of the networks. iterations: of a training that ends early; 0: all epochs.
+    options: those of classifier."""
     from spiketwin.experiments.training import Schedule
     from spiketwin.experiments.training.schedule import Constant
 
     made = classifier(config, data, seed, **options)
     chosen = np.random.default_rng(seed).permutation(len(data.train))[: iterations * config.batch_size] if iterations else None
     rate = config.wide_learning_rate if options.get("wide") else config.learning_rate
-    history = made.train(
-        f"{NAME}, {name}, seed {seed}",
-        Schedule(1 if iterations else config.epochs, config.batch_size, rate, Constant()),
-        seed,
-        chosen=chosen,
-        checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
-        quiet=quiet,
-    )
-    return made, history
+    schedule = Schedule(1 if iterations else config.epochs, config.batch_size, rate, Constant())
+    return made, *learn(made, NAME, name, schedule, seed, folder, chosen=chosen, quiet=quiet)
 
 
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
     """The networks that learned from counts, for the cross-check."""
-    data = load("mnist")
-    found = {"count": train(config, data, seed, "count", folder, quiet=quiet)[0]}
-    if config.wide_layers:
-        found["wide"] = train(config, data, seed, "wide", folder, quiet=quiet, wide=True)[0]
-    return found
+    which = {"count": {}, "wide": {"wide": True}} if config.wide_layers else {"count": {}}
+    return {name: trained(config, load("mnist"), seed, name, folder, quiet=quiet, **how)[0] for name, how in which.items()}
 
 
-def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, early: int = EARLY, quiet: bool = False):
+def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, early: int = EARLY, quiet: bool = False) -> Found:
     """(metrics, curves) of one seed."""
     found: dict[str, float] = {}
     curves: dict[str, list] = {}
 
-    def trained(name: str, metric: str, *, iterations: int = 0, **options) -> None:
-        made, history = train(config, data, seed, name, folder, iterations=iterations, quiet=quiet, **options)
-        curves[name] = history
-        found[metric] = made.accuracy(data.test)
-        end = history[-1]
-        found[f"validation_accuracy_{name}"], found[f"spikes_per_neuron_{name}"] = end["validation_accuracy"], end["spikes_per_neuron"]
-        found[f"silent_share_{name}"] = 100 * end["silent_share"]
-        found[f"training_minutes_{name}"] = sum(row["seconds"] for row in history) / 60
+    def add(name: str, metric: str, **options) -> None:
+        _, seen, curves[name] = trained(config, data, seed, name, folder, quiet=quiet, **options)
+        found[metric] = seen.pop("test_accuracy")
+        found.update({f"{key}_{name}": value for key, value in seen.items()})
 
-    trained("early", f"accuracy_at_{early}", iterations=early)
-    trained("count", "test_accuracy_epoch1")
-    trained("membrane", "test_accuracy_membrane_loss", of_membranes=True)
+    add("early", f"accuracy_at_{early}", iterations=early)
+    add("count", "test_accuracy_epoch1")
+    add("membrane", "test_accuracy_membrane_loss", of_membranes=True)
     if config.wide_layers:
-        trained("wide", "test_accuracy_wide", wide=True)
+        add("wide", "test_accuracy_wide", wide=True)
     return found, curves
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
-    data = load("mnist")
-    with measured(split=data.split) as provenance:
-        found, curves = measure(config, data, seed, folder)
-    return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+    return answer(sys.modules[__name__], config, seed, load("mnist"), folder=folder)
 
 
 def smoke() -> Result:
     """Forty iterations of a smaller network, with longer membranes, on some hundred images."""
-    whole = load("mnist")
-    small = replace(whole, train=whole.train[:1280], validation=whole.validation[:200], test=whole.test[:200])
     layers = "6C5-MP2-12C5-MP2-192FC10"
     config = replace(Config(), layers=layers, beta=0.9, slope=10, wide_layers="", steps=15, batch_size=32, learning_rate=5e-3)
-    with measured(split=f"smoke test: 1,280 / 200 / 200 of {whole.split}") as provenance:
-        found, curves = measure(config, small, 0, early=4, quiet=True)
-    assert np.isfinite(list(found.values())).all()
-    return single(sys.modules[__name__], config, 0, found, curves=curves, provenance=provenance)
+    return answer(sys.modules[__name__], config, 0, few(load("mnist"), 1280, 200, 200), early=4, quiet=True)

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result
+from spiketwin.experiments.studies.image_classifier import Found, answer, few, leaky_stack, learn, train
 
 QUESTION = "What does a convolutional spiking network on MNIST cost and reach, against the same network without spikes?"
 NAME = "snn_vs_cnn"
@@ -54,20 +55,13 @@ class Config:
 def spiking(config: Config, data: Dataset, steps: int, seed: int):
     """The network with spikes."""
     from spiketwin.experiments.studies.classifier import Classifier, counts, images
-    from spiketwin.models import stack
-    from spiketwin.models.stacks.cells import leaky, tau_from_beta
+    from spiketwin.models.stacks.cells import tau_from_beta
     from spiketwin.rules.losses import count_cross_entropy
     from spiketwin.rules.surrogate import fast_sigmoid
 
     first, second = config.channels
-    net = stack(
-        f"{first}C5-MP2-{second}C5-MP2-FC10",
-        neuron=leaky(tau_from_beta(config.beta, config.dt_ms)),
-        dt_ms=config.dt_ms,
-        input_shape=(1, 28, 28),
-        surrogate=fast_sigmoid(config.slope),
-        seed=seed,
-    )
+    layers, tau_mem_ms = f"{first}C5-MP2-{second}C5-MP2-FC10", tau_from_beta(config.beta, config.dt_ms)
+    net = leaky_stack(layers, data, seed, tau_mem_ms=tau_mem_ms, dt_ms=config.dt_ms, surrogate=fast_sigmoid(config.slope))
     return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output, y), steps)
 
 
@@ -112,39 +106,28 @@ def additions(made, config: Config, samples) -> float:
     return total / len(samples)
 
 
-def train(config: Config, seed: int, name: str, made, rate: float, folder: Path | None = None, *, quiet: bool = False):
-    """Train a network in place; its history."""
-    from spiketwin.experiments.training import Schedule
-
-    return made.train(
-        f"{NAME}, {name}, seed {seed}",
-        Schedule(config.epochs, config.batch_size, rate),
-        seed,
-        checkpoint=folder / f"{name}_{seed}.safetensors" if folder else None,
-        quiet=quiet,
-    )
-
-
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
     """The spiking network that looks longest, for the cross-check."""
+    from spiketwin.experiments.training import Schedule
+
     steps = max(config.steps)
     name, made = f"snn_{steps}", spiking(config, load("mnist"), steps, seed)
-    train(config, seed, name, made, config.learning_rate, folder, quiet=quiet)
+    train(made, NAME, name, Schedule(config.epochs, config.batch_size, config.learning_rate), seed, folder, quiet=quiet)
     return {name: made}
 
 
-def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
+def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False) -> Found:
     """(metrics, curves) of one seed."""
-    from spiketwin.experiments.training import best_epoch
+    from spiketwin.experiments.training import Schedule
 
     found: dict[str, float] = {}
     curves: dict[str, list] = {}
 
     def trained(name: str, made, rate: float) -> None:
-        curves[name] = history = train(config, seed, name, made, rate, folder, quiet=quiet)
-        found[f"test_accuracy_{name}"] = made.accuracy(data.test)
-        found[f"validation_accuracy_{name}"] = best_epoch(history)["validation_accuracy"]
-        found[f"seconds_per_epoch_{name}"] = float(np.median([row["seconds"] for row in history]))
+        schedule = Schedule(config.epochs, config.batch_size, rate)
+        seen, curves[name] = learn(made, NAME, name, schedule, seed, folder, quiet=quiet)
+        found.update({f"{key}_{name}": seen[key] for key in ("test_accuracy", "validation_accuracy")})
+        found[f"seconds_per_epoch_{name}"] = float(np.median([row["seconds"] for row in curves[name]]))
 
     first, *others = macs(config)
     trained("cnn", still(config, data, seed), config.cnn_learning_rate)
@@ -160,20 +143,12 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
-    data = load("mnist")
-    with measured(split=data.split) as provenance:
-        found, curves = measure(config, data, seed, folder)
-    return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+    return answer(sys.modules[__name__], config, seed, load("mnist"), folder=folder)
 
 
 def smoke() -> Result:
     """Two epochs of smaller networks on some hundred images."""
-    whole = load("mnist")
-    small = replace(whole, train=whole.train[:640], validation=whole.validation[:200], test=whole.test[:200])
     config = replace(
         Config(), channels=(6, 12), steps=(5, 10), beta=0.9, slope=10, epochs=2, batch_size=32, learning_rate=1e-2, cnn_learning_rate=1e-2
     )
-    with measured(split=f"smoke test: 640 / 200 / 200 of {whole.split}") as provenance:
-        found, curves = measure(config, small, 0, quiet=True)
-    assert np.isfinite(list(found.values())).all()
-    return single(sys.modules[__name__], config, 0, found, curves=curves, provenance=provenance)
+    return answer(sys.modules[__name__], config, 0, few(load("mnist"), 640, 200, 200), quiet=True)

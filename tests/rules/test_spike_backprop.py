@@ -14,7 +14,7 @@ from spiketwin.models.engines.torch.over_time import OverTime
 from spiketwin.models.network import Population
 from spiketwin.models.neurons import cuba_lif
 from spiketwin.models.spec import NeuronSpec, Parameter
-from spiketwin.rules.spike_backprop import SpikeBackprop, half_square_error, if_slope, lif_slope, mean_membrane
+from spiketwin.rules.spike_backprop import SpikeBackprop, half_square_error, if_slope, lif_slope, mean_membrane, with_spike_backprop
 
 DOUBLE = torch.float64
 ORDER = ("integrate", "receive", "threshold", "reset")  # v decays, the input is added, and the neuron may fire
@@ -265,3 +265,36 @@ def test_bad_input():
         lif_slope(train([1]), 1.0, tau_mem_ms=0.5, dt_ms=1.0)
     with pytest.raises(ValueError, match=r"labels int \[B\]; got \(4, 3\)"):
         half_square_error(torch.zeros(4, 3), torch.zeros(3, dtype=torch.long))
+
+
+def test_a_stack_learns_by_the_rule():
+    """The gradients of a stack are those of its layers in a row; its state dict does not change."""
+    from spiketwin.models import stack
+    from spiketwin.models.stacks import leaky as leaky_model
+    from spiketwin.models.stacks import leaky_integrator
+
+    torch.manual_seed(0)
+    options = dict(neuron=leaky_model(6.0), readout=leaky_integrator(50.0), order=ORDER, dtype=DOUBLE)
+    net = stack("3C3-AP2-FC6-FC3", dt_ms=1.0, input_shape=(1, 8, 8), **options)
+    names = list(net.state_dict())
+    image = torch.rand(2, 1, 8, 8, dtype=DOUBLE)
+    by_rule = with_spike_backprop(net)
+    assert by_rule is net and list(net.state_dict()) == names
+    assert [type(layer) for layer in net.neuron_layers().values()] == [SpikeBackprop, SpikeBackprop, SpikingLayer]
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(3)
+    run = net(image, steps=12)
+    run.output[-1].square().sum().backward()
+    parts, found = list(net.parts.values()), [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    x = parts[0](image[None])
+    for part in parts[1:-1]:
+        x = part(x, 12) if isinstance(part, SpikeBackprop) else part(x)
+    assert x.shape == (12, 2, 3) and all(s.sum() > 5 for s in run.spikes.values())
+    # the read-out by hand: every increment decays until the end of the last step
+    decay = torch.exp(-torch.arange(11, -1, -1, dtype=DOUBLE) / 50)
+    (decay[:, None, None] * x).sum(0).square().sum().backward()
+    for a, p in zip(found, net.parameters()):
+        assert a.abs().max() > 1e-3
+        torch.testing.assert_close(a, p.grad, rtol=1e-9, atol=1e-12)

@@ -4,9 +4,9 @@
     currents = stage(spikes)    # [T, B, 12, 12, 12] -> [T, B, 64, 4, 4]
     print(stage.plan())         # what was done, and why
 
-What is the same at every step is computed once: an image shown for 50 steps costs one convolution. A convolution whose
-input is nearly all zero adds up the weights of its spikes (event_convolution.py). Everything else gets as many steps per
-call as stay in the cache (chunks.py).
+What is the same at every step is computed once: an image shown for 50 steps costs one convolution. A convolution with a
+mean pooling behind it is one convolution (mean_pooling.py). A convolution whose input is nearly all zero adds up the weights
+of its spikes (event_convolution.py). Everything else gets as many steps per call as stay in the cache (chunks.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from spiketwin.models.engines.torch.chunks import rows_per_call
 from spiketwin.models.engines.torch.event_convolution import density, event_convolution, refusal
+from spiketwin.models.engines.torch.mean_pooling import mean_pooled, mean_side
 
 
 class OverTime(nn.Module):
@@ -80,6 +81,7 @@ def over_time(
             module, x.detach()[:1] if not x.requires_grad else x[:1], event_density=event_density, autocast=autocast, note=note
         )
         return once.expand(T, *once.shape[1:])
+    module = _merged(module, note)
     convolution, pool, others = _leading_convolution(module)
     if convolution is not None and not (reason := _refusal(convolution, pool, x, autocast, event_density)):
         images, how = x.flatten(0, 1), dict(stride=convolution.stride, padding=convolution.padding, pool=pool)
@@ -91,6 +93,18 @@ def over_time(
     y, steps = _dense(module, x, chunk, autocast)
     note(f"{module}: dense, {steps} steps per call; {reason}")
     return y
+
+
+def _merged(module: nn.Module, note: Callable[[str], object]) -> nn.Module:
+    """The module with one convolution in place of each convolution and the mean pooling right behind it."""
+    parts = list(_flat(module))
+    for k in range(len(parts) - 2, -1, -1):
+        convolution, pool = parts[k : k + 2]
+        if not (_has_hooks(convolution) or _has_hooks(pool)) and (side := mean_side(convolution, pool)):
+            parts[k : k + 2] = [mean_pooled(convolution, side)]
+            note(f"{convolution} and mean pooling: one convolution of {' × '.join(map(str, parts[k].kernel_size))} with stride {side}")
+            module = nn.Sequential(*parts)
+    return module
 
 
 def _leading_convolution(module: nn.Module) -> tuple[nn.Conv2d | None, int, nn.Sequential]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from spiketwin.models.engines.torch import chunks
 from spiketwin.models.engines.torch.chunks import cache_bytes, rows_per_call
+from spiketwin.models.engines.torch.mean_pooling import mean_pooled, mean_side
 from spiketwin.models.engines.torch.over_time import OverTime, over_time
 
 DOUBLE = torch.float64
@@ -130,3 +131,43 @@ def test_errors_name_the_thing():
         OverTime(nn.Linear(2, 2), chunk=0)
     with pytest.raises(ValueError, match="event_density = 2"):
         OverTime(nn.Linear(2, 2), event_density=2)
+
+
+@pytest.mark.parametrize("padding, bias, side", [(0, True, 2), (1, False, 3), (2, True, 2)])
+def test_a_mean_pooling_merges_into_the_convolution_before_it(padding, bias, side):
+    """8 + 2 · 1 - 2 = 8 rows leave a remainder after pooling by 3: the last two fall away in both forms."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=padding, bias=bias), nn.AvgPool2d(side), nn.Conv2d(4, 2, 2, padding=1), nn.AvgPool2d(2)
+    )
+    module = module.to(DOUBLE)
+    for density in (0, 1):
+        pairs = zip(
+            gradients(lambda m, x, d=density: over_time(m, x, event_density=d), module, spikes()), gradients(loop, module, spikes())
+        )
+        for found, expected in pairs:
+            torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+    stage = OverTime(module)
+    stage(spikes())
+    assert stage.plan().count("and mean pooling: one convolution") == 2
+    assert f"one convolution of {2 + side} × {2 + side} with stride {side}" in stage.plan()
+
+
+def test_one_window_by_hand():
+    # kernel (1 2), mean of two neighbours: (1 · x0 + 2 x1 + 1 · x1 + 2 x2)/2, the kernel (1/2, 3/2, 1)
+    convolution = nn.Conv2d(1, 1, (2, 2), bias=False)
+    convolution.weight.data = torch.tensor([[[[1.0, 2.0], [0.0, 0.0]]]])
+    assert mean_pooled(convolution, 2).weight.tolist() == [[[[0.25, 0.75, 0.5], [0.25, 0.75, 0.5], [0, 0, 0]]]]
+
+
+@pytest.mark.parametrize(
+    "first, pool",
+    [
+        (nn.Conv2d(3, 4, 3, stride=2), nn.AvgPool2d(2)),
+        (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.AvgPool2d(2)),
+        (nn.Conv2d(3, 4, 3), nn.AvgPool2d(3, stride=2)),
+        (nn.Conv2d(3, 4, 3), nn.AvgPool2d(2, padding=1)),
+        (nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)),
+    ],
+)
+def test_what_does_not_merge_is_left(first, pool):
+    assert mean_side(first, pool) == 0

@@ -98,6 +98,35 @@ def test_a_norm_over_time_has_one_statistic_for_all_steps():
     assert isinstance(net.parts["norm1"], NormOverTime)
 
 
+@pytest.mark.parametrize("kind", [NormThroughTime, NormOverTime])
+def test_norms_of_an_input_that_is_the_same_at_every_step(kind):
+    """Normalised once, with the result and the gradients of the long way."""
+    image, price = 2 + 3 * torch.randn(1, 9, 4, 5, 5, dtype=DOUBLE), torch.randn(6, 9, 4, 5, 5, dtype=DOUBLE)
+    short, long = kind(4, 6).double(), kind(4, 6).double()
+    gammas = [norm.weight if isinstance(norm, NormThroughTime) else norm.norm.weight for norm in (short, long)]
+    for gamma in gammas:
+        gamma.data = torch.linspace(0.5, 2, gamma.numel(), dtype=DOUBLE).view_as(gamma)
+    given = [image.clone().requires_grad_() for _ in range(2)]
+    for training in (True, False):
+        short.train(training)
+        long.train(training)
+        found, expected = short(given[0].expand(6, 9, 4, 5, 5)), long(given[1].repeat(6, 1, 1, 1, 1))
+        # the running variance of the norm over time counts repeated values once on the short way: n/(n - 1) of 225, not of 1,350
+        torch.testing.assert_close(found, expected, rtol=1e-9 if training or kind is NormThroughTime else 1e-3, atol=1e-9)
+        (found * price).sum().backward()
+        (expected * price).sum().backward()
+        if training:
+            torch.testing.assert_close(given[0].grad, given[1].grad, rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(gammas[0].grad, gammas[1].grad, rtol=1e-8, atol=1e-10)
+
+
+def test_a_shift_is_not_scaled():
+    norm = NormOverTime(2, v_threshold=0.5).double()
+    norm.norm.bias.data.fill_(3.0)
+    y = norm(torch.randn(4, 5, 2, dtype=DOUBLE))
+    torch.testing.assert_close(y.mean((0, 1)), torch.full((2,), 3.0, dtype=DOUBLE), rtol=1e-12, atol=0)
+
+
 def test_errors_of_norms():
     with pytest.raises(ValueError, match="statistics of 4 steps, but 5 come in; build the stack with steps=5"):
         NormThroughTime(3, 4)(torch.zeros(5, 2, 3))

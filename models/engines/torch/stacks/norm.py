@@ -38,11 +38,26 @@ class NormThroughTime(nn.Module):
         if x.ndim < 3 or x.shape[2] != self.channels:
             raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
         T, B, C = x.shape[:3]
+        mean, var, gamma = (a[:T] for a in (self.running_mean, self.running_var, self.weight))
+        if T > 1 and x.stride(0) == 0:
+            return self._of_one_step(x[0], mean, var, gamma)
         # a step's channel is a channel: one call serves all steps
         together = x.transpose(0, 1).reshape(B, T * C, *x.shape[3:])
-        mean, var, gamma = (a[:T].flatten() for a in (self.running_mean, self.running_var, self.weight))
-        y = functional.batch_norm(together, mean, var, gamma, None, self.training, self.momentum, self.eps)
+        y = functional.batch_norm(together, mean.flatten(), var.flatten(), gamma.flatten(), None, self.training, self.momentum, self.eps)
         return y.unflatten(1, (T, C)).transpose(0, 1).contiguous()
+
+    def _of_one_step(self, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor) -> Tensor:
+        """The same of an input x [B, C, …] of all steps: normalised once, so that only gamma [T, C] tells steps apart."""
+        gamma, over = gamma[:, None], [1] * (x.ndim - 2)
+        if not self.training:  # the running mean, var [T, C] may differ from step to step
+            factor = gamma * (var[:, None] + self.eps).rsqrt()
+            shift = -mean[:, None] * factor
+            return torch.addcmul(shift.view(*shift.shape, *over), x, factor.view(*factor.shape, *over))
+        seen_mean, seen_var = torch.zeros_like(mean[0]), torch.ones_like(var[0])
+        y = functional.batch_norm(x, seen_mean, seen_var, None, None, True, 1.0, self.eps)
+        mean.lerp_(seen_mean, self.momentum)
+        var.lerp_(seen_var, self.momentum)
+        return y * gamma.view(*gamma.shape, *over)
 
     def extra_repr(self) -> str:
         return f"{self.channels} channels, {self.steps} steps, eps={self.eps}, momentum={self.momentum}"
@@ -60,6 +75,11 @@ class NormOverTime(nn.Module):
         self.norm = nn.BatchNorm1d(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [T, B, C, …] -> the same shape."""
-        rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2], -1)
-        return self.scale * self.norm(rows).view(x.shape)
+        """x [T, B, C, …] -> the same shape. What is the same at all steps is normalised once, and is again the same at all."""
+        if len(x) > 1 and x.stride(0) == 0:
+            return self(x[:1]).expand(x.shape)
+        rows, norm = x.reshape(x.shape[0] * x.shape[1], x.shape[2], -1), self.norm
+        y = functional.batch_norm(
+            rows, norm.running_mean, norm.running_var, self.scale * norm.weight, norm.bias, self.training, norm.momentum or 0.0, norm.eps
+        )
+        return y.view(x.shape)

@@ -1,0 +1,169 @@
+"""Convolutional studies: images are moved as they say, networks start as they say, and all of them learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from spiketwin.experiments import experiment
+from spiketwin.experiments.data import Dataset, Samples
+from spiketwin.experiments.studies import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn
+from spiketwin.experiments.studies.image_classifier import AT_ONCE, Recipe, augmented, few, schedule_of, spiking
+from spiketwin.models.engines.torch.stacks import NormThroughTime
+from spiketwin.rules.spike_backprop import SpikeBackprop
+
+
+def samples(images, maximum=255):
+    return Samples(np.asarray(images, dtype=np.uint8).reshape(len(images), -1), np.arange(len(images)) % 10, maximum)
+
+
+def dataset(shape=(28, 28), count=20):
+    part = samples(np.random.default_rng(0).integers(0, 256, (count, *shape)))
+    return Dataset("noise", part, part, part, shape, tuple("0123456789"), "all three the same", "drawn")
+
+
+def draws(*shifts, mirrored=()):
+    """Random numbers of which the shifts (down, right) are known."""
+    return SimpleNamespace(
+        integers=lambda low, high, size: np.array(shifts).T.reshape(size),
+        random=lambda size: np.where(np.isin(range(size), mirrored), 0.0, 1.0),
+    )
+
+
+# -- augmentation ----------------------------------------------------------------------------------------------
+
+
+def test_images_are_moved_and_filled_up_with_nothing():
+    image = np.arange(1, 10).reshape(1, 3, 3)
+    feed = augmented(1, 0.0, (3, 3))
+    given = samples(np.repeat(image, 3, axis=0), maximum=9)
+    # 0 and 2 are the ends of a range of one pixel to each side: the window moves, and the image the other way
+    moved = feed(given, np.arange(3), draws((1, 1), (0, 1), (2, 0)))
+    assert (9 * moved).round().int().tolist() == [
+        [[[1, 2, 3], [4, 5, 6], [7, 8, 9]]],
+        [[[0, 0, 0], [1, 2, 3], [4, 5, 6]]],
+        [[[0, 4, 5], [0, 7, 8], [0, 0, 0]]],
+    ]
+    # only in training
+    assert (9 * feed(given, np.arange(3))).round().int()[1].tolist() == image.tolist()
+
+
+def test_images_are_mirrored_left_for_right_colour_by_colour():
+    colours = np.arange(8).reshape(1, 2, 2, 2).repeat(2, axis=0)
+    shown = augmented(0, 0.5, (2, 2, 2))(samples(colours, maximum=1), np.arange(2), draws(mirrored=[1]))
+    assert shown[0].tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
+    assert shown[1].tolist() == [[[1, 0], [3, 2]], [[5, 4], [7, 6]]]
+
+
+def test_every_shift_is_drawn():
+    dot = np.zeros((1, 5, 5), np.uint8)
+    dot[0, 2, 2] = 1
+    shown = augmented(2, 0.0, (5, 5))(samples(dot.repeat(500, axis=0), maximum=1), np.arange(500), np.random.default_rng(0))
+    assert (shown.sum((1, 2, 3)) == 1).all()
+    assert (shown.sum(0) > 0).all()  # 25 places, 20 images each on average
+
+
+# -- networks --------------------------------------------------------------------------------------------------
+
+STARTS = {
+    "lenet": lambda data, seed: spiking(lenet.Config(), data, seed),
+    "fashion_conv": lambda data, seed: spiking(fashion_conv.Config(), data, seed, order=AT_ONCE),
+    "conv_snn": lambda data, seed: conv_snn.classifier(conv_snn.Config(), data, seed),
+    "snn_vs_cnn": lambda data, seed: snn_vs_cnn.spiking(snn_vs_cnn.Config(), data, 5, seed),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_seed_makes_the_same_weights_whatever_was_drawn_before(name):
+    data = dataset()
+    one, again, other = (list(STARTS[name](data, seed).net.parameters()) for seed in (3, 3, 4) if torch.rand(1) < 2)
+    assert all(torch.equal(a, b) for a, b in zip(one, again))
+    assert not torch.equal(one[0], other[0])
+
+
+def test_the_price_of_weights_is_half_their_squares():
+    data = dataset()
+    recipe = Recipe("4C5-AP2-BN-FC10", steps=4)
+    free, dear = spiking(recipe, data, 0), spiking(replace(recipe, weight_decay=0.1), data, 0)
+    labels = torch.arange(5)
+    losses = [made.loss(made.run(data.train, np.arange(5)), labels).item() for made in (free, dear)]
+    weights = [p for name, p in dear.net.named_parameters() if name.endswith(("conv1.weight", "fc2.weight"))]
+    assert [tuple(w.shape) for w in weights] == [(4, 1, 5, 5), (10, 4 * 12 * 12)]
+    assert losses[1] - losses[0] == pytest.approx(0.05 * sum(w.square().sum().item() for w in weights), rel=1e-3)
+
+
+def test_smoothed_labels_and_a_norm_for_each_step():
+    data, recipe = dataset(), Recipe("4C5-AP2-BN-FC10", steps=4, smoothing=0.2, norm="through_time")
+    made = spiking(recipe, data, 0)
+    assert any(isinstance(m, NormThroughTime) for m in made.net.modules())
+    run = made.run(data.train, np.arange(5))
+    log_p = torch.log_softmax(run.output.mean(0), 1)
+    by_hand = -(0.8 * log_p[range(5), range(5)] + 0.2 * log_p.mean(1)).mean()
+    assert made.loss(run, torch.arange(5)).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_the_first_images_are_named_in_the_split():
+    assert few(dataset(), 10, 5, 3).split == "the first 10 / 5 / 3 of all three the same"
+    assert len(few(dataset(), 10, 5, 3).test) == 3
+    assert schedule_of(Recipe("FC10")).rate(0, 1000) == pytest.approx(2e-3 / 50)
+
+
+@pytest.mark.parametrize("rule", deep_spike_backprop.RULES)
+@pytest.mark.parametrize("network", ["vgg", "resnet"])
+def test_every_weight_of_the_deep_networks_learns_by_each_rule(network, rule):
+    small = {"vgg": "4C3p1-AP4-BN-6C3p1-BN-6C3p1-AP2-BN-FC10", "resnet": "4C3p1-AP4-BN-4MS3-6MS3s2-N-GAP-FC10"}
+    data = dataset()
+    made = deep_spike_backprop.classifier(deep_spike_backprop.Config(), small[network], data, rule, 0)
+    assert any(isinstance(m, SpikeBackprop) for m in made.net.modules()) == (rule == "lee")
+    run = made.run(data.train, np.arange(20))
+    made.loss(run, torch.as_tensor(data.train.labels)).backward()
+    silent = [name for name, p in made.net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent and all(s.sum() > 0 for s in run.spikes.values())
+    # the output is V(T)/T: eight steps of what the last layer adds
+    assert made.scores(run).shape == (20, 10) and torch.equal(made.scores(run), run.output[-1] / 8)
+
+
+def test_rules_start_from_the_same_weights():
+    config, data = deep_spike_backprop.Config(), dataset()
+    nets = [deep_spike_backprop.classifier(config, "4C5-AP2-FC10", data, rule, 1).net for rule in deep_spike_backprop.RULES]
+    states = [net.state_dict() for net in nets]
+    assert all(list(s) == list(states[0]) and all(torch.equal(s[k], states[0][k]) for k in s) for s in states)
+    outputs = [net(torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)), steps=8).output for net in nets]
+    assert outputs[0].abs().max() > 0 and all(torch.equal(outputs[0], o) for o in outputs)
+
+
+def test_tasks_are_those_whose_data_are_there(monkeypatch):
+    from spiketwin.experiments.data import folders
+
+    config = deep_spike_backprop.Config()
+    monkeypatch.setattr(folders, "find", lambda files: None)
+    assert list(deep_spike_backprop.tasks(config)) == ["lenet_mnist", "vgg_fashion", "resnet_fashion"]
+    monkeypatch.setattr(folders, "find", lambda files: {"archive": "there"})
+    assert list(deep_spike_backprop.tasks(replace(config, lenet=""))) == ["vgg_fashion", "resnet_fashion", "vgg_cifar10", "resnet_cifar10"]
+
+
+# -- smoke -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, data", [("lenet", "mnist"), ("fashion_conv", "fashion-mnist")])
+def test_forty_batches_teach_something(name, data, data_dir):
+    data_dir(data)
+    result = experiment(name).smoke()
+    assert result.mean("spikes_per_neuron") > 0.1
+    # chance is 10 %; the least of five seeds was 62
+    assert result.mean("validation_accuracy") > 40
+    assert len(result.curves["history"]) == 2 and result.seeds == (0,)
+
+
+def test_rules_are_compared(data_dir):
+    data_dir("mnist")
+    result = experiment("deep_spike_backprop").smoke()
+    assert set(result.curves) == {f"lenet_mnist_{rule}" for rule in deep_spike_backprop.RULES}
+    for rule in deep_spike_backprop.RULES:
+        assert result.mean(f"spikes_per_neuron_lenet_mnist_{rule}") > 0
+        assert result.mean(f"validation_accuracy_lenet_mnist_{rule}") > 30  # the least of five seeds was 65
+        assert result.mean(f"learning_rate_lenet_mnist_{rule}") == 1e-2
