@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
+    "several_dt": "spiketwin.experiments.studies.several_dt",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
 }
 

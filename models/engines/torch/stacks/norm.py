@@ -31,18 +31,29 @@ class NormThroughTime(nn.Module):
         self.register_buffer("running_mean", torch.zeros(steps, channels))
         self.register_buffer("running_var", torch.ones(steps, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [T, B, C, …]. Raises ValueError for more steps than the norm has, another number of channels, or one value a channel."""
-        if len(x) > self.steps:
-            raise ValueError(f"the norm has statistics of {self.steps} steps, but {len(x)} come in; build the stack with steps={len(x)}")
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """x [T, B, C, …], from step `first` of a trial on. Raises ValueError for more steps than the norm has, another number of
+        channels, or one value a channel."""
+        if first + len(x) > self.steps:
+            raise ValueError(
+                f"the norm has statistics of {self.steps} steps, but {first + len(x)} come in; build the stack with steps={first + len(x)}"
+            )
         if x.ndim < 3 or x.shape[2] != self.channels:
             raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
         T, B, C = x.shape[:3]
         # a step's channel is a channel: one call serves all steps
         together = x.transpose(0, 1).reshape(B, T * C, *x.shape[3:])
-        mean, var, gamma = (a[:T].flatten() for a in (self.running_mean, self.running_var, self.weight))
+        mean, var, gamma = (a[first : first + T].flatten() for a in (self.running_mean, self.running_var, self.weight))
         y = functional.batch_norm(together, mean, var, gamma, None, self.training, self.momentum, self.eps)
         return y.unflatten(1, (T, C)).transpose(0, 1).contiguous()
+
+    @torch.no_grad()
+    def resample_(self, ratio: float) -> None:
+        """Give each step what the step of the same time had. ratio: how many times finer the new steps are."""
+        self.steps = max(1, round(self.steps * ratio))
+        old = ((torch.arange(self.steps) + 0.5) / ratio).long().clamp(max=len(self.weight) - 1).to(self.weight.device)
+        self.weight = nn.Parameter(self.weight[old].clone(), requires_grad=self.weight.requires_grad)
+        self.running_mean, self.running_var = self.running_mean[old].clone(), self.running_var[old].clone()
 
     def extra_repr(self) -> str:
         return f"{self.channels} channels, {self.steps} steps, eps={self.eps}, momentum={self.momentum}"
