@@ -37,10 +37,10 @@ def test_the_level_of_a_held_input_in_closed_form(dt):
     early, late = made(dt_ms=dt, order=RECEIVE_FIRST), made(dt_ms=dt, readout=leaky_integrator(2 * TAU))
     first, last = late.neuron_layers().values()
     b = beta(dt)
-    assert held_level(early.neuron_layers()["neurons1"]).item() == pytest.approx(1 / (1 - b), rel=1e-12)
-    assert held_level(first).item() == pytest.approx(b / (1 - b), rel=1e-12)
+    assert held_level(early.neuron_layers()["neurons1"], dt).item() == pytest.approx(1 / (1 - b), rel=1e-12)
+    assert held_level(first, dt).item() == pytest.approx(b / (1 - b), rel=1e-12)
     # the read-out gives its membrane at the end of a step, after the input
-    assert held_level(last).item() == pytest.approx(1 / (1 - beta(dt, 2 * TAU)), rel=1e-12)
+    assert held_level(last, dt).item() == pytest.approx(1 / (1 - beta(dt, 2 * TAU)), rel=1e-12)
     # tau_syn di/dt = -i, tau_mem dv/dt = -v + r i: i = alpha/(1 - alpha) at the start of a step, of which v keeps beta and gains
     # P = r tau_syn/(tau_mem - tau_syn) (beta - alpha); i of one step earlier is 1/(1 - alpha)
     (cuba,) = made("FC3", neuron="rnn_lif", dt_ms=dt).neuron_layers().values()
@@ -48,14 +48,14 @@ def test_the_level_of_a_held_input_in_closed_form(dt):
     tau_mem, tau_syn = 1e3 * p["tau_mem"], 1e3 * p["tau_syn"]
     a, b = beta(dt, tau_syn), beta(dt, tau_mem)
     gain = p["r"] * tau_syn / (tau_mem - tau_syn) * (b - a)
-    assert held_level(cuba).item() == pytest.approx(gain / ((1 - a) * (1 - b)), rel=1e-9)
+    assert held_level(cuba, dt).item() == pytest.approx(gain / ((1 - a) * (1 - b)), rel=1e-9)
 
 
 def test_neurons_that_do_not_leak_or_are_not_linear_keep_the_charge():
     for name, unit in (("if_neuron", ""), ("izhikevich", "")):
         net = made("FC3", neuron=name, unit=unit, scheme="euler", dt_ms=0.1)
         (layer,) = net.neuron_layers().values()
-        level = held_level(layer)
+        level = held_level(layer, 0.1)
         assert level is None if name == "izhikevich" else math.isinf(level.item())
         finer = retarget(net, 0.05, shown="spikes")
         torch.testing.assert_close(finer.parts["fc1"].module.fc1.bias, net.parts["fc1"].module.fc1.bias / 2, rtol=1e-12, atol=0)

@@ -123,11 +123,11 @@ def _network(net: TorchNetwork, dt_ms: float) -> TorchNetwork:
 # -- what is added in every step ---------------------------------------------------------------------------------------------------
 
 
-def held_level(layer: SpikingLayer) -> Tensor | None:
-    """Where an input that adds 1 in every step takes the membrane that the threshold sees (at the end of the step, without one): g of
-    this module, one number or [N]. None where the neuron is not linear, inf where nothing holds the membrane."""
+def held_level(layer: SpikingLayer, dt_ms: float) -> Tensor | None:
+    """Where an input that adds 1 in every step takes the membrane that the threshold sees (at the end of the step, without one): g at
+    dt_ms, one number or [N]. None where the neuron is not linear, inf where nothing holds the membrane."""
     net, (cells,) = layer.network, layer.network.populations.values()
-    spec, dt_s = cells.population.neuron, net.dt_ms * 1e-3
+    spec, dt_s = cells.population.neuron, dt_ms * 1e-3
     step = derive(without_gate(spec) if spec.refractory else spec, net.scheme)
     values = {name: value.double() for name, value in cells.values().items()}
     values |= step.constant_values(values, dt_s, backend="torch") | {"dt": dt_s}
@@ -165,12 +165,12 @@ def _membrane(spec) -> int:
     return named[0] if named else 0
 
 
-def _factors(net: Stack, twin: Stack) -> dict[str, Tensor]:
+def _factors(net: Stack, dt_ms: float) -> dict[str, Tensor]:
     """Neuron layer -> x'/x, one number or [N]."""
     found = {}
-    for (name, old), new in zip(net.neuron_layers().items(), twin.neuron_layers().values(), strict=True):
-        here, there = held_level(old), held_level(new)
-        charge = torch.full((), twin.dt_ms / net.dt_ms, dtype=torch.double, device=net.like.device)
+    for name, layer in net.neuron_layers().items():
+        here, there = held_level(layer, net.dt_ms), held_level(layer, dt_ms)
+        charge = torch.full((), dt_ms / net.dt_ms, dtype=torch.double, device=net.like.device)
         factor = charge if here is None or there is None else here / there
         factor = torch.where(torch.isfinite(factor), factor, charge)
         if factor.ndim and bool((factor == factor.flatten()[0]).all()):
@@ -188,7 +188,7 @@ def rederived(net: Stack, twin: Stack, shown: str | None) -> dict[str, Tensor]:
         raise ValueError(
             f"shown = {shown!r}: say whether the stack is shown 'spikes' or a 'current' in every step; only the latter follows dt"
         )
-    factors, users = _factors(net, twin), _users(net.parts)
+    factors, users = _factors(net, twin.dt_ms), _users(net.parts)
     shapes = {name: layer.shape for name, layer in net.neuron_layers().items()}
     parameters, own = dict(net.named_parameters()), dict(twin.named_buffers())
     found: dict[str, Tensor] = dict(parameters) | {name: own[name] for name in own if name.endswith(("running_mean", "running_var"))}
