@@ -6,9 +6,9 @@ constants and the input keep their milliseconds, and as a naive port, whose loop
 
 A neuron fires at most once in a step. What it is worth to a network to hide a burst there shows at a finer step.
 
-Part of Fashion-MNIST, so that a run takes minutes; --training-samples 0 --test-samples 0 --epochs 30 for all of it. The digits of
-scikit-learn hardly burst, and there only the naive port loses: --data digits --tmax-ms 40 --learning-rate 1e-2 --batch-size 64
---epochs 24.
+By default on the digits of scikit-learn, in minutes; there neurons fire once a trial, and what the step costs is mostly the naive port's.
+The hidden neurons of Fashion-MNIST burst: --data fashion-mnist --training-samples 10000 --test-samples 2000 --tmax-ms 100
+--learning-rate 2e-3 --batch-size 256 --epochs 12.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ WAYS = {"one": "trained at one step, retargeted", "naive": "trained at one step,
 
 @dataclass(frozen=True)
 class Config(ttfs.TTFSConfig):
-    """784 pixels, 100 hidden neurons, 10 read-outs; settings of fashion_ttfs, with a higher learning rate for fewer updates."""
+    """64 pixels, 100 hidden neurons, 10 read-outs. Learning rate, epochs and regulariser were chosen on validation, at dt_ms alone."""
 
-    data: str = "fashion-mnist"
+    data: str = "digits"
     """Data set of images (spiketwin data)."""
-    training_samples: int = 10_000
+    training_samples: int = 0
     """How many of the training images to use, the first ones; 0 for all."""
-    test_samples: int = 2_000
+    test_samples: int = 0
     """How many of the test images to use, the first ones; 0 for all."""
     trained_dt_ms: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     """Steps in ms that training at several draws from."""
@@ -48,8 +48,14 @@ class Config(ttfs.TTFSConfig):
     """Initial weights are normal with this standard deviation over the square root of the inputs of a neuron."""
     surrogate_scale: float = 10.0
     """Steepness of the surrogate gradient 1/(scale |v - threshold| + 1)^2."""
-    epochs: int = 12
+    tmax_ms: float = 40.0
+    """Length of a trial in ms; later first spikes are dropped."""
+    epochs: int = 24
     """Passes through the training data."""
+    batch_size: int = 64
+    """Trials per weight update."""
+    learning_rate: float = 1e-2
+    """Adam's learning rate at the start, per nA."""
 
     def at(self, dt_ms: float) -> Config:
         return replace(self, dt_ms=dt_ms)
@@ -130,8 +136,12 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
 def dataset(config: Config) -> Dataset:
     whole = load(config.data)
     train, test = whole.train[: config.training_samples or None], whole.test[: config.test_samples or None]
-    split = f"the first {len(train)} training and {len(test)} test samples of: {whole.split}"
-    return replace(whole, train=train, test=test, split=split)
+    part = (
+        f"the first {len(train)} training and {len(test)} test samples of: "
+        if len(train) + len(test) < len(whole.train) + len(whole.test)
+        else ""
+    )
+    return replace(whole, train=train, test=test, split=part + whole.split)
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
@@ -148,12 +158,8 @@ def smoke() -> Result:
     """Two epochs of a small network at two steps."""
     config = replace(
         Config(),
-        data="digits",
         hidden=24,
         epochs=2,
-        batch_size=64,
-        learning_rate=1e-2,
-        tmax_ms=40.0,
         trained_dt_ms=(1.0, 2.0),
         tested_dt_ms=(0.5, 1.0, 2.0),
     )
