@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "lenet": "spiketwin.experiments.studies.lenet",
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
+    "several_dt": "spiketwin.experiments.studies.several_dt",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
 }
 

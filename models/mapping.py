@@ -174,6 +174,7 @@ def exact_reading(form: RecurrentForm, dt_ms: float) -> PhysicalLIF:
 def retarget(form: RecurrentForm, dt_from_ms: float, dt_to_ms: float) -> RecurrentForm:
     """The same neuron for another time step: same PSP at common grid points, same threshold and reset.
 
+    A trained network as a whole, with its biases, delays and norms: models/engines/torch/stacks/retarget.py.
     Where the simulator's gain is fixed, multiply the weights by new.gain/form.gain and keep the gain.
     The latency stays the same number of steps, so it changes in ms, and a subtracting reset that comes
     after the decay changes by a factor beta.

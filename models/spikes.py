@@ -114,6 +114,15 @@ class Spikes:
         T, _, N = self.shape
         return Spikes(self.step[keep], new[self.batch[keep]], self.neuron[keep], (T, len(index), N), self.dt_ms, time)
 
+    def during(self, start: int, stop: int) -> Spikes:
+        """The events of steps start … stop - 1, renumbered from 0; times stay what they were."""
+        T, B, N = self.shape
+        if not 0 <= start <= stop <= T:
+            raise ValueError(f"steps {start} … {stop} do not lie within 0 … {T}")
+        part = slice(*np.searchsorted(self.step, [start, stop]))
+        time = None if self.time_ms is None else self.time_ms[part]
+        return Spikes(self.step[part] - start, self.batch[part], self.neuron[part], (stop - start, B, N), self.dt_ms, time)
+
     def counts(self) -> np.ndarray:
         """Spikes per trial and neuron [B, N]."""
         _, B, N = self.shape

@@ -7,6 +7,9 @@ import torch
 
 from spiketwin.models import Network, Population, Projection, Spikes, SpikeSource
 from spiketwin.models.discretisation import SCHEMES, unsupported_reason
+from spiketwin.models.engines.fused import kernels as runtime
+from spiketwin.models.engines.fused.functions import FUNCTIONS
+from spiketwin.models.engines.fused.source import backward_arguments, forward_arguments, source
 from spiketwin.models.engines.torch import TorchNetwork
 from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.models.neurons.stimuli import stimulus
@@ -118,3 +121,29 @@ def differences(one, other) -> tuple[float, float]:
     gradients = [(ga[n], gb[n]) for n in ga if ga[n] is not None]
     assert all(torch.isfinite(x).all() and torch.isfinite(y).all() for x, y in pairs + gradients)
     return tuple(max(float((x - y).detach().abs().max() / _size(x)) for x, y in group) for group in (pairs, gradients))
+
+
+# -- the generated source as plain Python ----------------------------------------------------------------------------
+
+
+def plain(thing):
+    return getattr(thing, "py_func", thing)
+
+
+def interpreted(structure, direction):
+    """Stands in for fused._kernel."""
+    dtype, body = source(structure).split("\nreal = np.")[1].split("\n", 1)
+    namespace = {"np": np, "real": getattr(np, dtype), "njit": lambda **options: plain, "inlined": plain}
+    namespace |= {name: plain(f) for name, f in [*vars(runtime).items(), *FUNCTIONS.items()] if name not in namespace}
+    # these are machine code and have no Python form
+    namespace |= {"product": matrix_product, "scatter": add_rows, "wide_vectors": lambda: None}
+    exec(body, namespace)
+    return namespace[direction], forward_arguments(structure) if direction == "forward" else backward_arguments(structure)
+
+
+def add_rows(ids, first, last, gradient, start, weight_gradient):
+    np.add.at(weight_gradient, ids[first:last], gradient[start : start + weight_gradient.shape[1]])
+
+
+def matrix_product(a, weight, rows, out, fresh):
+    out[:rows] = a[:rows] @ weight + (0 if fresh else out[:rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from spiketwin.experiments.studies.ttfs import (
     network,
     percent,
 )
-from spiketwin.experiments.training import Constant, Cosine, Row, Schedule, activity, fit
-from spiketwin.models.engines.torch import TorchNetwork
+from spiketwin.experiments.training import Constant, Cosine, Loss, Row, Schedule, activity, fit
+from spiketwin.models.engines.torch import Activity, TorchNetwork
 from spiketwin.models.network import Network
 from spiketwin.rules.losses import max_cross_entropy, spike_penalty
 from spiketwin.rules.surrogate import fast_sigmoid
+
+Run = Callable[..., Activity]  # a TorchNetwork, or what is called like one
 
 
 def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, checkpoint: Path | None = None, quiet: bool = False) -> Trained:
@@ -37,26 +40,15 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
     """
     start = network(config, data.inputs, len(data.classes), seed)
     module = TorchNetwork(start, dt_ms=config.dt_ms, scheme=config.scheme, surrogate=fast_sigmoid(config.surrogate_scale))
-    spikes, held_out = FirstSpikes(data.train, config), FirstSpikes(data.validation, config)
-    labels = torch.as_tensor(data.train.labels)
-
-    def loss(index: np.ndarray, rng: np.random.Generator):
-        keep = rng.random((len(index), data.inputs)) >= config.input_dropout if config.input_dropout else None
-        found = module({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
-        v, hidden = found.states[OUTPUT]["v"] * 1e3, found.spikes[HIDDEN]
-        value = max_cross_entropy(v, labels[index])
-        if config.regulariser:
-            value = value + spike_penalty(hidden, config.regulariser)
-        hits = decide(v.numpy(force=True)) == data.train.labels[index]
-        return value, {"training_accuracy": percent(hits), **activity(hidden)}
+    held_out = FirstSpikes(data.validation, config)
 
     with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet) as show:
         history = fit(
             module,
-            loss,
+            objective(module, FirstSpikes(data.train, config)),
             lambda: percent(predict(module, held_out) == data.validation.labels),
             samples=len(data.train),
-            schedule=Schedule(config.epochs, config.batch_size, config.learning_rate, Cosine() if config.decay else Constant()),
+            schedule=schedule(config),
             seed=seed,
             checkpoint=checkpoint,
             show=show,
@@ -64,6 +56,27 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
     # the weights alone: the module's time constants were rounded to single precision
     trained = replace(start, projections=module.to_network().projections)
     return evaluated(experiment, config, seed, trained, data, history)
+
+
+def objective(run: Run, spikes: FirstSpikes) -> Loss:
+    """What training minimises: the cross-entropy of the highest membranes, and the price of hidden spikes."""
+    config, labels, inputs = spikes.config, torch.as_tensor(spikes.samples.labels), spikes.samples.images.shape[1]
+
+    def loss(index: np.ndarray, rng: np.random.Generator):
+        keep = rng.random((len(index), inputs)) >= config.input_dropout if config.input_dropout else None
+        found = run({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
+        v, hidden = found.states[OUTPUT]["v"] * 1e3, found.spikes[HIDDEN]
+        value = max_cross_entropy(v, labels[index])
+        if config.regulariser:
+            value = value + spike_penalty(hidden, config.regulariser)
+        hits = decide(v.numpy(force=True)) == spikes.samples.labels[index]
+        return value, {"training_accuracy": percent(hits), **activity(hidden)}
+
+    return loss
+
+
+def schedule(config: TTFSConfig) -> Schedule:
+    return Schedule(config.epochs, config.batch_size, config.learning_rate, Cosine() if config.decay else Constant())
 
 
 def evaluated(experiment: str, config: TTFSConfig, seed: int, trained: Network, data: Dataset, history: list[Row]) -> Trained:
@@ -76,10 +89,10 @@ def evaluated(experiment: str, config: TTFSConfig, seed: int, trained: Network, 
 
 
 @torch.no_grad()
-def predict(module: TorchNetwork, spikes: FirstSpikes, batch_size: int = 500) -> np.ndarray:
+def predict(run: Run, spikes: FirstSpikes, batch_size: int = 500) -> np.ndarray:
     """Predicted classes [B] of all samples."""
     parts = (slice(start, start + batch_size) for start in range(0, len(spikes), batch_size))
-    return np.concatenate([decide(module({INPUT: spikes.batch(p)}, record={OUTPUT: ("v",)}).states[OUTPUT]["v"].numpy()) for p in parts])
+    return np.concatenate([decide(run({INPUT: spikes.batch(p)}, record={OUTPUT: ("v",)}).states[OUTPUT]["v"].numpy()) for p in parts])
 
 
 def load_weights(path: Path, config_type: type[TTFSConfig], data: Dataset) -> Trained:

@@ -20,7 +20,13 @@ def truncated(chunk: Chunk, *, steps: int, chunk_steps: int) -> Callable[[np.nda
 
     The state goes on from chunk to chunk but passes no gradient, so memory is that of one chunk. The gradients of the
     chunks add up to one update per batch; let the chunks' losses add up to the loss of the whole sequence.
-    What the last chunk shows is shown.  One chunk of all steps is backpropagation through time.
+    What the last chunk shows is shown.  A TorchNetwork or Stack starts from a state and leaves one:
+
+        def chunk(state, steps, index, rng):
+            run = net(x[steps][:, index], start=state)
+            return loss_of(run, steps), run.state, {}
+
+    One chunk of all steps is backpropagation through time.
     Source: Williams & Peng 1990, BPTT(h; h') with h = h' = chunk_steps.
     """
     if steps < 1 or chunk_steps < 1:

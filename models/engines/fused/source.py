@@ -6,6 +6,7 @@ their arrival between two passes over the neurons. Each thread has its own trial
 
 In the generated code names with '_' in front are ours, followed by the index of the cell or wire; the others are
 the model's. Arrays over neurons are flat: _s, _o and _k are where a chunk begins in [B, N], in [T, B, N] and in what is kept.
+Of a run that goes on from an earlier one, _past rows of that one stand before the rows of events and spikes.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ COMMON = ("_part", "_edges", "_t0", "_t1", "_steps", "_trials", "_chunk")
 
 def forward_arguments(group: Structure) -> list[str]:
     """Names of forward()'s arguments, in order."""
-    names = [*COMMON, "_stride"]
+    names = [*COMMON, *_past_argument(group), "_stride"]
     for p, cell in enumerate(group.cells):
         names += [f"_n{p}", *(f"{a}{p}" for a in _forward_arrays(cell, group.is_split(p)) if a not in _local(cell))]
         names += [f"_ids{p}", f"_counts{p}"] if cell.lists else []
@@ -85,13 +86,17 @@ def forward_arguments(group: Structure) -> list[str]:
 
 def backward_arguments(group: Structure) -> list[str]:
     """Names of backward()'s arguments, in order."""
-    names = list(COMMON)
+    names = [*COMMON, *_past_argument(group)]
     for p, cell in enumerate(group.cells):
         names += [f"_n{p}", *(f"{a}{p}" for a in _backward_arrays(cell, group, p) if a not in (*_local(cell), "_gs"))]
         names += [f"_ids{p}", f"_counts{p}"] if group.sends(p) else []
         names += [f"_ring_{r}{p}" for r in group.awaited(p)]
     names += _wire_arguments(group, backward=True)
     return names
+
+
+def _past_argument(group: Structure) -> list[str]:
+    return ["_past"] * group.resumed
 
 
 def _wire_arguments(group: Structure, backward: bool = False) -> list[str]:
@@ -300,6 +305,7 @@ def _forward(group: Structure) -> str:
         out += [f"_acc_{r}{p} = np.zeros(_chunk*_n{p}, real)" for r in cell.wired]
         out += [f"_fired{p} = np.zeros((_chunk*_n{p} + 7)//8*8, np.uint8)"] * cell.spiking
         out += [f"_words{p} = _fired{p}.view(np.uint64)"] * cell.lists
+        out += [f"_now_spikes{p} = _spikes{p}[_past*_trials*_n{p}:]"] * (cell.spiking and group.resumed)
     step = ["_rows = min(_chunk, _end - _b)"]
     for stage in sorted(set(group.stages)):
         step += _forward_stage(stage, group)
@@ -319,13 +325,14 @@ def _forward_stage(stage: int, group: Structure) -> list[str]:
         for p, cell in members:
             passes = cell.passes(group.is_split(p))
             if k < len(passes):
-                lines.append(_call("forward", p, k, _forward_arrays(cell, group.is_split(p))))
-                lines += [_listing(p)] * (cell.lists and "threshold" in passes[k])
+                lines.append(_call("forward", p, k, _forward_arrays(cell, group.is_split(p)), group.resumed))
+                lines += [_listing(p, group.resumed)] * (cell.lists and "threshold" in passes[k])
     return lines
 
 
-def _listing(p: int) -> str:
-    return f"list_fired(_fired{p}, _words{p}, _rows, _n{p}, _t*_trials + _b, _ids{p}, _counts{p})"
+def _listing(p: int, resumed: bool) -> str:
+    step = "(_t + _past)" if resumed else "_t"
+    return f"list_fired(_fired{p}, _words{p}, _rows, _n{p}, {step}*_trials + _b, _ids{p}, _counts{p})"
 
 
 def _backward(group: Structure) -> str:
@@ -368,8 +375,8 @@ def _backward_stage(stage: int, group: Structure) -> list[str]:
     return lines
 
 
-def _call(direction: str, p: int, k: int, arrays: list[str]) -> str:
-    own = {"_gconst": f"_gconst_{p}"} if direction == "backward" else {}
+def _call(direction: str, p: int, k: int, arrays: list[str], resumed: bool = False) -> str:
+    own = {"_gconst": f"_gconst_{p}"} if direction == "backward" else {"_spikes": f"_now_spikes{p}"} if resumed else {}
     where = [f"(_t*_trials + _b)*_n{p}", f"((_t - _t0)*_stride*_trials + _b)*_n{p}", f"_b*_n{p}", f"_rows*_n{p}"]
     first = ["_now"] if direction == "forward" else []
     return f"_{direction}_{p}_{k}({', '.join([*first, *where, *(own.get(a, f'{a}{p}') for a in arrays)])})"
@@ -378,7 +385,11 @@ def _call(direction: str, p: int, k: int, arrays: list[str]) -> str:
 def _source_row(w: int, group: Structure) -> tuple[list[str], str]:
     """Lines that set _r to the row (step and trial) whose spikes arrive now, and (ids, first, last) of its events."""
     wire = group.wires[w]
-    lines = [f"_u = _t - _delays{w}[_d]{' - 1' if group.lag(wire) else ''}", "if _u < 0:", "    continue"]
+    lines = [
+        f"_u = _t - _delays{w}[_d]{' - 1' if group.lag(wire) else ''}{' + _past' if group.resumed else ''}",
+        "if _u < 0:",
+        "    continue",
+    ]
     if wire.source < 0:
         return lines, f"_events{w}, _first{w}[_r], _first{w}[_r] + _many{w}[_r]"
     return lines, f"_ids{wire.source}, _r*_n{wire.source}, _r*_n{wire.source} + _counts{wire.source}[_r]"

@@ -141,12 +141,14 @@ class Wire:
 @dataclass(frozen=True)
 class Structure:
     """Populations that advance together, and the wires that reach them. stages: for each cell the number of its stage;
-    spikes flow from a stage to later ones, and within it in circles.  dtype: 'float32' or 'float64'."""
+    spikes flow from a stage to later ones, and within it in circles.  dtype: 'float32' or 'float64'.
+    resumed: whether spikes of an earlier run are still on their way: then those of its last steps stand before those of this one."""
 
     cells: tuple[Cell, ...]
     wires: tuple[Wire, ...]
     stages: tuple[int, ...]
     dtype: str
+    resumed: bool = False
 
     def is_cyclic(self, wire: Wire) -> bool:
         """Whether a wire stays within its stage."""

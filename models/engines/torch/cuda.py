@@ -32,6 +32,7 @@ from spiketwin.models.engines.torch.graphs import refusal as graph_refusal
 from spiketwin.models.engines.torch.population import RunningPopulation
 from spiketwin.models.engines.torch.projections import WeightedProjection
 
+GOES_ON = "refractory periods or spikes on their way go on from an earlier run"
 BLOCK = 128  # elements of [B, N] that a program takes through time: one for each thread of four warps
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -62,7 +63,7 @@ def run(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside: 
         for population in group.values():
             advance(population, order)
         return ""
-    return graph_refusal(group, inside) or graphs.advance(group, inside, loop)
+    return _graph_refusal(group, inside) or graphs.advance(group, inside, loop)
 
 
 def path(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside: Inside) -> tuple[str, str]:
@@ -70,8 +71,15 @@ def path(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside:
     reason = refusal(group, order, inside)
     if not reason:
         return "Triton kernel", ""
-    further = graph_refusal(group, inside)
+    further = _graph_refusal(group, inside)
     return ("step by step in torch", f"{reason}; {further}") if further else ("CUDA graph of the step in torch", reason)
+
+
+def _graph_refusal(group: Mapping[str, RunningPopulation], inside: Inside) -> str:
+    # a graph is captured with those as they were in its first run
+    if any(p.stopped or p.past is not None for p in group.values()):
+        return GOES_ON
+    return graph_refusal(group, inside)
 
 
 def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...], inside: Inside = ()) -> str:
@@ -81,6 +89,8 @@ def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...], insi
     if inside or len(group) > 1:
         return "spikes travel inside the group at every step"
     for population in group.values():
+        if population.stopped:
+            return GOES_ON
         like = population.values[population.spec.states[0]]
         if like.device.type != "cuda" and not is_interpreted():
             return f"the module is on {like.device}; Triton kernels run on a CUDA device"

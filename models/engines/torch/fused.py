@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from spiketwin.models.engines.torch.buffers import POOL
 from spiketwin.models.engines.torch.cells import cell_of
 from spiketwin.models.engines.torch.population import Rows, RunningPopulation
 from spiketwin.models.engines.torch.projections import DenseProjection, SparseProjection, WeightedProjection
+from spiketwin.models.engines.torch.state import fitted
 from spiketwin.models.spikes import Spikes
 
 CHUNK = 768  # neurons of a chunk: enough to vectorise, few enough to stay in the first cache
@@ -38,11 +40,14 @@ class Link:
     target: str
     source: str | Rows
     spikes: Tensor | None = None  # the same spikes as a tensor, where they may need a gradient
+    past: Tensor | None = None  # those of the steps before, [D, B, N_pre]
 
 
 def refusal(group: Mapping[str, RunningPopulation], order: tuple[str, ...], links: list[WeightedProjection]) -> str:
     """'' or why no kernel can run this group. links: the projections inside it."""
-    for population in group.values():
+    for name, population in group.items():
+        if population.past is not None and population.past.requires_grad and torch.is_grad_enabled():
+            return f"spikes of '{name}' on their way from an earlier run ask for a gradient; detach its state"
         like = next(iter(population.values[s] for s in population.spec.states))
         if like.device.type != "cpu":
             return f"the module is on {like.device}; fused kernels run on the CPU"
@@ -102,7 +107,7 @@ def advance(
         cell = run.structure.cells[p]
         states = {s: given[f"_rec_{s}{p}"] for s in cell.record}
         final = {s: given[f"_x_{s}{p}"] for s in cell.spec.states}
-        population.finish(given.get(f"_spikes{p}"), states, final, run.fired(p) if cell.lists else None)
+        population.finish(given.get(f"_spikes{p}"), states, final, run.fired(p) if cell.lists else None, *run.held(p))
 
 
 def structure(
@@ -149,11 +154,18 @@ class _Run:
         self.dtype = np.dtype(_DTYPES[like.dtype])
         self.index = {name: p for p, name in enumerate(group)}
         self.segment = min(checkpoint_steps or self.T, self.T)
+        # spikes of an earlier run that arrive in this one: as many rows for each source, silent where it has fewer
+        self.past = max(
+            [len(p.past) for p in populations if p.past is not None] + [len(k.past) for k in links if k.past is not None], default=0
+        )
+        self.earlier = {p: population.past for p, population in enumerate(populations) if population.past is not None}
+        self.going_on = {p: population for p, population in enumerate(populations) if population.stopped}
         self.inputs: dict[str, Tensor] = {}
         self._values: list[dict[str, Any]] = []
         cells = tuple(self._cell(p, name, population, order, links, listed(name)) for p, (name, population) in enumerate(group.items()))
         wires = tuple(self._wire(w, link) for w, link in enumerate(links))
-        self.structure = _interned(Structure(cells, wires, tuple(k for k, members in enumerate(stages) for _ in members), str(self.dtype)))
+        where = tuple(k for k, members in enumerate(stages) for _ in members)
+        self.structure = _interned(Structure(cells, wires, where, str(self.dtype), resumed=self.past > 0))
         self.outputs = [f"_spikes{p}" for p, cell in enumerate(cells) if cell.spiking]
         self.outputs += [f"_rec_{s}{p}" for p, cell in enumerate(cells) for s in cell.record]
         self.outputs += [f"_x_{s}{p}" for p, cell in enumerate(cells) for s in cell.spec.states]
@@ -162,7 +174,8 @@ class _Run:
         self.surrogates = [(p.setting.surrogate, values.get(GAIN, 0.0)) for p, values in zip(populations, self._values, strict=True)]
         self._share_out()
         self.arrays: dict[str, Any] = self._constants(populations) | self._events(links)
-        del self._values
+        self.start = {p: _held(population) for p, population in self.going_on.items()}
+        del self._values, self.going_on
 
     # -- structure -----------------------------------------------------------------------------------
 
@@ -189,8 +202,11 @@ class _Run:
         source = self.index[link.source] if isinstance(link.source, str) else -1
         needs_source = link.spikes is not None and link.spikes.requires_grad
         if needs_source:
-            self.inputs[f"spikes:{w}"] = link.spikes
+            self.inputs[f"spikes:{w}"] = link.spikes if not self.past else torch.cat([self._padded(link.past, link.spikes), link.spikes])
         return Wire(source, self.index[link.target], module.projection.receptor, kind, weight.requires_grad, needs_source)
+
+    def _padded(self, past: Tensor | None, like: Tensor) -> Tensor:
+        return fitted(past, self.past, like, tuple(like.shape[1:]))
 
     @staticmethod
     def _order(module: SparseProjection) -> Tensor:
@@ -227,7 +243,9 @@ class _Run:
             module = link.module
             made[f"_delays{w}"] = np.array(module.delays, np.int64)
             if isinstance(link.source, Rows):
-                made |= {f"_events{w}": link.source.neurons, f"_first{w}": link.source.first, f"_many{w}": link.source.many}
+                n_pre = module.projection.shape[1]
+                rows = link.source.after(fitted(link.past, self.past, module.weight, (self.B, n_pre))) if self.past else link.source
+                made |= {f"_events{w}": rows.neurons, f"_first{w}": rows.first, f"_many{w}": rows.many}
             if isinstance(module, SparseProjection):
                 order, n_pre = self._order(module), module.projection.shape[1]
                 slot = module.slot if module.slot is not None else torch.zeros_like(module.pre)
@@ -269,13 +287,18 @@ class _Run:
                 made[f"_x_{s}{p}"].reshape(B, n)[:] = given[f"x:{p}:{s}"]
             made[f"_until{p}"] = np.full(B * n if cell.timed else 0, -(2**30), np.int32)
             made[f"_active{p}"] = np.ones(B * n if cell.held else 0, np.uint8)
+            if p in self.start:
+                made[f"_until{p}" if cell.timed else f"_active{p}"] = self.start[p].copy()
             rows = T if whole else 1
             made |= self._kept(p, rows)
             made |= {f"_rec_{s}{p}": self._empty(T * B * n) for s in cell.record}
+            rows = T + self.past
             if cell.spiking:
-                made[f"_spikes{p}"] = self._empty(T * B * n)
+                made[f"_spikes{p}"] = self._empty(rows * B * n)
             if cell.lists:
-                made |= {f"_ids{p}": self._empty(T * B * n, dtype=np.uint32), f"_counts{p}": self._empty(T * B, dtype=np.int32)}
+                made |= {f"_ids{p}": self._empty(rows * B * n, dtype=np.uint32), f"_counts{p}": self._empty(rows * B, dtype=np.int32)}
+            if self.past and cell.spiking:
+                self._lay_out_past(p, n, made, cell.lists)
         arrays.update(made)
         self.starts: list[dict[str, np.ndarray]] = []
         for t0 in range(0, T, self.segment if keep else T):
@@ -285,6 +308,16 @@ class _Run:
         # the backward pass gets the inputs anew
         for name in inputs:
             del arrays[name]
+
+    def _lay_out_past(self, p: int, n: int, made: dict[str, Any], listed: bool) -> None:
+        """Put the spikes of the earlier run into the first rows."""
+        past = fitted(self.earlier.get(p), self.past, torch.from_numpy(made[f"_spikes{p}"][:0]), (self.B, n)).detach().flatten(0, 1).numpy()
+        made[f"_spikes{p}"][: past.size] = past.reshape(-1)
+        if listed:
+            row, neuron = np.nonzero(past)
+            counts = np.bincount(row, minlength=len(past))
+            made[f"_counts{p}"][: len(past)] = counts
+            made[f"_ids{p}"][row * n + np.arange(len(row)) - (np.cumsum(counts) - counts)[row]] = neuron
 
     def _kept(self, p: int, rows: int) -> dict[str, np.ndarray]:
         cell, size = self.structure.cells[p], rows * self.B * self.sizes[p]
@@ -302,7 +335,7 @@ class _Run:
     def _call(self, direction: str, t0: int, t1: int, stride: int = 0, own: Mapping[str, Any] | None = None, structure=None) -> None:
         function, names = _kernel(structure or self.structure, direction)
         values = {**self.arrays, **(own or {}), "_edges": self.edges, "_t0": t0, "_t1": t1, "_steps": self.T, "_trials": self.B}
-        values |= {"_chunk": self.chunk, "_stride": stride}
+        values |= {"_chunk": self.chunk, "_stride": stride, "_past": self.past}
         arguments = [values[n] for n in names if n != "_part"]
         run_parts(lambda part: function(part, *arguments), self.parts)
 
@@ -313,12 +346,21 @@ class _Run:
             shapes |= {
                 name: (self.B, n) if name.startswith("_x_") else (self.T, self.B, n) for name in self.outputs if name.endswith(str(p))
             }
-        return [torch.from_numpy(self.arrays[name].reshape(shapes[name])) for name in self.outputs]
+        # rows of an earlier run stand before the spikes
+        return [torch.from_numpy(self.arrays[name][-prod(shapes[name]) or None :].reshape(shapes[name])) for name in self.outputs]
 
     def fired(self, p: int) -> Rows:
         """Who spiked, as events."""
-        n = self.sizes[p]
-        return Rows(self.arrays[f"_ids{p}"], np.arange(self.T * self.B, dtype=np.int64) * n, self.arrays[f"_counts{p}"])
+        n, before = self.sizes[p], self.past * self.B
+        first = np.arange(before, (self.past + self.T) * self.B, dtype=np.int64) * n
+        return Rows(self.arrays[f"_ids{p}"], first, self.arrays[f"_counts{p}"][before:])
+
+    def held(self, p: int) -> tuple[Tensor | None, Tensor | None]:
+        """After the last step: the first step in which a neuron is active again, or, by a condition, whether it is; None where nothing holds it."""
+        cell, shape = self.structure.cells[p], (self.B, self.sizes[p])
+        until = torch.from_numpy(self.arrays[f"_until{p}"].reshape(shape)) if cell.timed else None
+        active = torch.from_numpy(self.arrays[f"_active{p}"].reshape(shape)).bool() if cell.held and not cell.timed else None
+        return until, active
 
     # -- the way back --------------------------------------------------------------------------------
 
@@ -356,8 +398,8 @@ class _Run:
             if wire.wrt_weight:
                 own[f"_gweight{w}"] = self._empty(self.parts, *(_swapped(weight.shape) if wire.kind == "dense" else weight.shape))
             if wire.wrt_source:
-                once = len(self.delays[w]) == 1  # then each row is written once, but for the last, which arrive too late
-                source = (self._empty if once else self._zeros)(T * B, self.shapes[f"spikes:{w}"][2])
+                once = len(self.delays[w]) == 1 and not self.past  # then each row is written once, but for the last, which arrive too late
+                source = (self._empty if once else self._zeros)((T + self.past) * B, self.shapes[f"spikes:{w}"][2])
                 source[max(T - self.delays[w][0], 0) * B :] = 0
                 own[f"_gsource{w}"] = source
             if wire.source >= 0:
@@ -410,12 +452,19 @@ class _Run:
                 total = torch.from_numpy(own[f"_gweight{w}"]).sum(0)
                 found[f"w:{w}"] = total.transpose(1, 2) if wire.kind == "dense" else total
             if wire.wrt_source:
-                found[f"spikes:{w}"] = torch.from_numpy(own[f"_gsource{w}"].reshape(self.T, self.B, -1))
+                found[f"spikes:{w}"] = torch.from_numpy(own[f"_gsource{w}"].reshape(self.T + self.past, self.B, -1))
         return found
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy()
+
+
+def _held(population: RunningPopulation) -> np.ndarray:
+    """What a refractory period of an earlier run leaves: the first active step int32 [B·N], or, by a condition, who is active."""
+    if population.last_spike is None:
+        return population.active.numpy().astype(np.uint8).reshape(-1)
+    return (population.last_spike + population.hold).numpy().astype(np.int32).reshape(-1)
 
 
 def _swapped(shape: tuple[int, ...]) -> tuple[int, ...]:

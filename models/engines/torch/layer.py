@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from spiketwin.models.engines.torch.module import TorchNetwork
 from spiketwin.models.engines.torch.plan import Plan
+from spiketwin.models.engines.torch.state import NetworkState
 from spiketwin.models.network import Network, Population
 from spiketwin.models.spec import NeuronSpec, unknown
 from spiketwin.models.units import UnitError
@@ -38,11 +39,13 @@ NAME = "cells"
 
 @dataclass(frozen=True, eq=False)
 class LayerActivity:
-    """spikes: [T, B, *shape].  states: name -> [T, B, *shape] in SI, at the start of each step.  final: name -> [B, *shape]."""
+    """spikes: [T, B, *shape].  states: name -> [T, B, *shape] in SI, at the start of each step.  final: name -> [B, *shape].
+    state: what a run that goes on starts from (state.py)."""
 
     spikes: Tensor
     states: Mapping[str, Tensor]
     final: Mapping[str, Tensor]
+    state: NetworkState
 
 
 class SpikingLayer(nn.Module):
@@ -101,10 +104,11 @@ class SpikingLayer(nn.Module):
         steps: int | None = None,
         *,
         record: tuple[str, ...] = (),
+        start: NetworkState | None = None,
         noise: Mapping[str, Tensor] | None = None,
         generator: torch.Generator | None = None,
     ) -> LayerActivity:
-        """As forward, with the states in `record`. noise: 'xi' or 'rand' -> [T, B, *shape], drawn where missing."""
+        """As forward, with the states in `record`, from the `state` of an earlier run. noise: 'xi' or 'rand' -> [T, B, *shape], drawn where missing."""
         given = dict(increments) if isinstance(increments, Mapping) else {self._only_receptor(): increments}
         for key, tensor in given.items():
             # expanded along time: its memory holds one step. With a gradient the short form would gain nothing.
@@ -114,8 +118,9 @@ class SpikingLayer(nn.Module):
         activity = self.network(
             inputs,
             steps=steps,
-            trials=max((t.shape[1] for t in inputs.values()), default=1),
+            trials=max((t.shape[1] for t in inputs.values()), default=(start and start.trials) or 1),
             record={self.name: record} if record else None,
+            start=start,
             noise={f"{self.name}.{key}": self._flat(key, tensor) for key, tensor in (noise or {}).items()},
             generator=generator,
         )
@@ -123,11 +128,12 @@ class SpikingLayer(nn.Module):
             activity.spikes[self.name].unflatten(-1, self.shape),
             {s: v.unflatten(-1, self.shape) for s, v in activity.states.get(self.name, {}).items()},
             {s: v.unflatten(-1, self.shape) for s, v in activity.final[self.name].items()},
+            activity.state,
         )
 
-    def plan(self) -> Plan:
+    def plan(self, start: NetworkState | None = None) -> Plan:
         """Which path a run takes, and why: as TorchNetwork.plan."""
-        return self.network.plan()
+        return self.network.plan(start)
 
     def _only_receptor(self) -> str:
         if len(self.spec.inputs) != 1:

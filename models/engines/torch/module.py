@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,8 @@ from spiketwin.models.engines.poisson import poisson
 from spiketwin.models.engines.torch import cuda, fused
 from spiketwin.models.engines.torch.graphs import Graphs
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
-from spiketwin.models.engines.torch.projections import arrivals, module_of
+from spiketwin.models.engines.torch.projections import arrivals, dense, module_of
+from spiketwin.models.engines.torch.state import NetworkState, check, depths, fitted
 from spiketwin.models.network import Convolution, Network, PoissonSource, Projection
 from spiketwin.models.recording import Record
 from spiketwin.models.semantics import REFERENCE
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Activity:
     """What a forward pass gives. spikes: population -> [T, B, N].  states: population -> state -> [T, B, N] in SI, at
-    the start of each step.  final: population -> state -> [B, N] in SI, after the last step."""
+    the start of each step.  final: population -> state -> [B, N] in SI, after the last step.  state: what a run that goes on
+    starts from: those and all else that the last steps leave behind."""
 
     spikes: Mapping[str, Tensor]
     states: Mapping[str, Mapping[str, Tensor]]
     final: Mapping[str, Mapping[str, Tensor]]
+    state: NetworkState
 
 
 @dataclass(eq=False)
@@ -110,6 +113,7 @@ class TorchNetwork(nn.Module):
         self.populations = nn.ModuleDict({p.name: PopulationModule(p, trainable.get(p.name, ()), dtype) for p in network.populations})
         self.projections = nn.ModuleDict({p.name: module_of(p, dt_ms, dtype) for p in network.projections})
         self.groups = groups(network)
+        self.depths = depths(network, self.order, self.groups, {p.name: self.projections[p.name].delays for p in network.projections})
         self.graphs = Graphs()  # CUDA graphs of the step in torch, by shape
         # follows .to() and .double(), and so tells the dtype and device of the module
         self.register_buffer("like", torch.zeros((), dtype=dtype), persistent=False)
@@ -119,6 +123,7 @@ class TorchNetwork(nn.Module):
         inputs: Mapping[str, Tensor | Spikes] | None = None,
         *,
         record: Record | None = None,
+        start: NetworkState | None = None,
         steps: int | None = None,
         trials: int | None = None,
         noise: Mapping[str, Tensor] | None = None,
@@ -130,12 +135,19 @@ class TorchNetwork(nn.Module):
         inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N];
         'population.receptor' -> increments in SI, the same shapes. [1, B, N] is the same at every step of `steps`.
         steps, trials: T and B where no input has them.  record: population -> states to return.
+        start: `state` of an earlier run with the same trials, from which this one goes on; gradients pass through what it holds
+        unless it is detached. Runs in pieces equal the run in one, bit for bit where the same sums are formed: a matrix product over many
+        steps, or one where many fire, may round otherwise than one over few.
         noise: 'population.xi' (standard normal) or 'population.rand' (uniform) -> [T, B, N]; what is missing is drawn
         from `generator`, as are the spikes of Poisson sources.
         Raises ValueError for a missing, misshapen or NaN input.
         """
         given = dict(inputs or {})
         T, B = self._extent(given, steps, trials)
+        if start is not None:
+            B = start.trials or 1 if B == 1 else B
+            check(start, self.network, self.sizes, B, self._fits)
+        past = self._past(start, B)
         record = self._checked_record(record)
         spikes: dict[str, Tensor | Spikes] = {
             s.name: self._source(s, given.pop(s.name, None), T, B, generator) for s in self.network.sources
@@ -158,11 +170,11 @@ class TorchNetwork(nn.Module):
 
         setting = Setting(self.scheme, self.dt_ms * 1e-3, T, B, self.surrogate, self.detach_reset)
         done: dict[str, RunningPopulation] = {}
-        for index, block in enumerate(self._blocks(setting, record, drives, draws)):
+        for index, block in enumerate(self._blocks(setting, record, drives, draws, start, past)):
             for name, population in block.populations.items():
                 for receptor, tensor in increments[name].items():
                     population.add_increments(receptor, tensor)
-            self._advance(block, spikes, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
+            self._advance(block, spikes, past, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
             spikes |= {name: population.all_spikes() for name, population in block.populations.items()}
             done |= block.populations
         self.density |= {name: population.fired.density(population.size) for name, population in done.items() if population.fired}
@@ -170,9 +182,10 @@ class TorchNetwork(nn.Module):
             {p.name: spikes[p.name] for p in self.network.populations},
             {name: done[name].all_states() for name in record},
             {p.name: done[p.name].final() for p in self.network.populations},
+            NetworkState({name: population.end() for name, population in done.items()}, self._on_their_way(spikes, past)),
         )
 
-    def _blocks(self, setting: Setting, record, drives, draws) -> list[Block]:
+    def _blocks(self, setting: Setting, record, drives, draws, start: NetworkState | None, past: Mapping[str, Tensor]) -> list[Block]:
         """The groups, made ready to run: those that one kernel can run together in one block."""
         blocks: list[Block] = []
         for names in self.groups:
@@ -180,6 +193,8 @@ class TorchNetwork(nn.Module):
             for name in names:
                 self.populations[name].project_()
                 group[name] = RunningPopulation(self.populations[name], setting, record.get(name, ()), drives[name], draws[name])
+                if start is not None:
+                    group[name].resume(start.populations.get(name), past.get(name))
             block = Block([group], self._refusal(group))
             if blocks and not block.refusal and not blocks[-1].refusal and self._flows(blocks[-1], block):
                 blocks[-1].groups.append(group)
@@ -213,8 +228,8 @@ class TorchNetwork(nn.Module):
         between = [p for p in self.network.projections if p.source in first.populations and p.target in second.populations]
         return all(fused.takes_events(self.projections[p.name]) for p in between)
 
-    def _advance(self, block: Block, spikes, done, progress: Callable[[float], None] | None) -> None:
-        """Run all steps of a block. spikes, done: of sources and of blocks that have run."""
+    def _advance(self, block: Block, spikes, past, done, progress: Callable[[float], None] | None) -> None:
+        """Run all steps of a block. spikes, done: of sources and of blocks that have run.  past: last spikes of the run before."""
         populations = block.populations
         inside = [p for p in self.network.projections if p.source in populations and p.target in populations]
         outside = [p for p in self.network.projections if p.source not in populations and p.target in populations]
@@ -223,10 +238,10 @@ class TorchNetwork(nn.Module):
             module, given = self.projections[p.name], spikes[p.source]
             events = None if block.refusal else fused.events(module, given, done[p.source].fired if p.source in done else None)
             if events is None:
-                populations[p.target].add_increments(p.receptor, self._finite(p, arrivals(module, given)))
+                populations[p.target].add_increments(p.receptor, self._finite(p, arrivals(module, given, past.get(p.source))))
             else:
                 self._finite(p, module.weight)
-                links.append(fused.Link(module, p.target, events, given if torch.is_tensor(given) else None))
+                links.append(fused.Link(module, p.target, events, given if torch.is_tensor(given) else None, past.get(p.source)))
         if not block.refusal:
             for p in inside:
                 self._finite(p, self.projections[p.name].weight)
@@ -253,6 +268,29 @@ class TorchNetwork(nn.Module):
             culprit = f"spikes of '{projection.source}'" if is_input else f"weights of '{projection.name}'"
             raise ValueError(f"{culprit} hold NaN or infinite values; repair them first (a learning rate too high can be the cause)")
         return values
+
+    # -- states of an earlier run -------------------------------------------------------------------------
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        return {p.name: p.size for p in (*self.network.sources, *self.network.populations)}
+
+    def _past(self, start: NetworkState | None, B: int) -> dict[str, Tensor]:
+        """Source or population -> the spikes of the steps before the first that are still on their way."""
+        if start is None:
+            return {}
+        return {name: fitted(start.spikes.get(name), depth, self.like, (B, self.sizes[name])) for name, depth in self.depths.items()}
+
+    def _on_their_way(self, spikes: Mapping[str, Tensor | Spikes], past: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same after the last step."""
+        found = {}
+        for name, depth in self.depths.items():
+            given, first = spikes[name], max(spikes[name].shape[0] - depth, 0)
+            late = dense(given.during(first, given.shape[0]), self.like) if isinstance(given, Spikes) else given[first:]
+            found[name] = (
+                late if len(late) == depth else torch.cat([fitted(past.get(name), depth - len(late), late, tuple(late.shape[1:])), late])
+            )
+        return found
 
     # -- inputs -----------------------------------------------------------------------------------------
 
@@ -359,11 +397,11 @@ class TorchNetwork(nn.Module):
         }
         return replace(population, parameters=values)
 
-    def plan(self) -> Plan:
-        """Which path each population and projection takes, and why; shows itself as a table."""
+    def plan(self, start: NetworkState | None = None) -> Plan:
+        """Which path each population and projection takes, and why, in a run that starts from `start`; shows itself as a table."""
         from spiketwin.models.engines.torch.plan import plan
 
-        return plan(self)
+        return plan(self, start)
 
     def extra_repr(self) -> str:
         return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"

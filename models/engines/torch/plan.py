@@ -10,6 +10,7 @@ import torch
 from spiketwin.models.engines.torch import cuda, fused
 from spiketwin.models.engines.torch.event_convolution import EVENT_DENSITY
 from spiketwin.models.engines.torch.population import Rows, Setting
+from spiketwin.models.engines.torch.state import NetworkState
 from spiketwin.models.network import SpikeSource
 from spiketwin.models.spec import unknown
 
@@ -42,12 +43,13 @@ class Plan:
         raise KeyError(unknown(name, "population or projection", "plan", [step.name for step in self.steps]))
 
 
-def plan(module) -> Plan:
-    """The plan of a TorchNetwork, as it would run on spikes given as events."""
-    network = module.network
-    setting = Setting(module.scheme, module.dt_ms * 1e-3, 1, 1, module.surrogate, module.detach_reset)
-    draws = {p.name: {name: torch.zeros(1, 1, p.size).to(module.like) for name in _draws(p.neuron)} for p in network.populations}
-    blocks = module._blocks(setting, {}, {p.name: {} for p in network.populations}, draws)
+def plan(module, start: NetworkState | None = None) -> Plan:
+    """The plan of a TorchNetwork, as it would run on spikes given as events, from `start`."""
+    network, trials = module.network, 1 if start is None else start.trials or 1
+    setting = Setting(module.scheme, module.dt_ms * 1e-3, 1, trials, module.surrogate, module.detach_reset)
+    draws = {p.name: {name: torch.zeros(1, trials, p.size).to(module.like) for name in _draws(p.neuron)} for p in network.populations}
+    past = module._past(start, trials)
+    blocks = module._blocks(setting, {}, {p.name: {} for p in network.populations}, draws, start, past)
     steps: list[Step] = []
     for number, block in enumerate(blocks, start=1):
         names = list(block.populations)
@@ -56,7 +58,7 @@ def plan(module) -> Plan:
             how = cuda.path(block.populations, module.order, inside) if module.on_gpu else ("step by step in torch", block.refusal)
             steps += [Step(name, *how) for name in names]
         else:
-            group = _structure(module, block)
+            group = _structure(module, block, trials, past)
             steps += [Step(name, f"fused kernel {number}", *_kept(group, p, module)) for p, name in enumerate(names)]
     where = {name: k for k, block in enumerate(blocks) for name in block.populations}
     sources = {s.name: s for s in network.sources}
@@ -82,16 +84,18 @@ def _projection(module, p, block, is_inside: bool, sources) -> tuple[str, str]:
     )
 
 
-def _structure(module, block):
+def _structure(module, block, trials: int, past):
     """That of a block's kernel, for one silent step."""
-    nothing = Rows(np.zeros(0, np.uint32), np.zeros(1, np.int64), np.zeros(1, np.int32))
+    nothing = Rows(np.zeros(0, np.uint32), np.zeros(trials, np.int64), np.zeros(trials, np.int32))
     links = []
     for p in module.network.projections:
         if p.target in block.populations:
             if p.source not in block.populations and not fused.takes_events(module.projections[p.name]):
                 block.populations[p.target].add_increments(p.receptor, torch.zeros(1, 1, p.shape[0]).to(module.like))
             else:
-                links.append(fused.Link(module.projections[p.name], p.target, p.source if p.source in block.populations else nothing))
+                is_inside = p.source in block.populations
+                source, earlier = (p.source, None) if is_inside else (nothing, past.get(p.source))
+                links.append(fused.Link(module.projections[p.name], p.target, source, past=earlier))
     return fused.structure(block.groups, module.order, links, module._is_listed)
 
 

@@ -16,6 +16,7 @@ from spiketwin.models.discretisation.conditions import elementwise, written_out
 from spiketwin.models.discretisation.functions import torch_functions
 from spiketwin.models.discretisation.program import without_gate
 from spiketwin.models.engines.torch.projections import Transmit
+from spiketwin.models.engines.torch.state import PopulationState
 from spiketwin.models.network import Population
 from spiketwin.models.spec import NeuronSpec, SpecError, _interval, unknown
 from spiketwin.models.spikes import timestep
@@ -196,6 +197,13 @@ class Rows:
     first: np.ndarray
     many: np.ndarray
 
+    def after(self, past: Tensor) -> Rows:
+        """The same behind the rows of earlier steps, [D, B, N]."""
+        earlier = past.detach().flatten(0, 1).numpy() != 0
+        neurons, many = np.nonzero(earlier)[1].astype(np.uint32), earlier.sum(1).astype(np.int32)
+        first = np.concatenate([np.cumsum(many) - many, self.first + len(neurons)]).astype(np.int64)
+        return Rows(np.concatenate([neurons, self.neurons]), first, np.concatenate([many, self.many]))
+
     def density(self, size: int) -> float:
         """Spikes per neuron and step, of `size` neurons."""
         return float(self.many.sum()) / (self.many.size * size)
@@ -263,6 +271,29 @@ class RunningPopulation:
         # spiked keeps its value until the next threshold; just_spiked until the refractory count of the next step
         self.spiked: Tensor | None = None
         self.just_spiked: Tensor | None = None
+        # of earlier runs; `spikes` begins with them
+        self.past: Tensor | None = None
+        self.resumed = False
+        self.until: Tensor | None = None
+        self.kept_active = False
+
+    def resume(self, state: PopulationState | None, past: Tensor | None) -> None:
+        """Go on from where an earlier run ended. past: its last spikes [D, B, N]."""
+        if state is not None:
+            self.resumed = True
+            self.values |= state.states
+            if state.wait is not None and self.last_spike is not None:
+                self.last_spike, self.active = state.wait - self.hold, state.wait <= 0
+            if state.active is not None and self.active is not None:
+                self.active = state.active
+            self.spiked, self.just_spiked = state.spiked, state.just_spiked
+        if past is not None and len(past):
+            self.past, self.spikes = past, list(past.unbind(0))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether refractory periods of an earlier run go on."""
+        return self.resumed and self.active is not None
 
     def _evaluate(self, expression: str):
         return _evaluate(expression, self.spec, self.values)
@@ -355,9 +386,21 @@ class RunningPopulation:
 
     # -- what is left ----------------------------------------------------------------------------------
 
-    def finish(self, spikes: Tensor | None, states: Mapping[str, Tensor], final: Mapping[str, Tensor], fired: Rows | None = None) -> None:
-        """Take the results of a kernel that has run all steps: spikes and recorded states [T, B, N], final states [B, N]."""
-        self.done, self.fired = (spikes, dict(states)), fired
+    def finish(
+        self,
+        spikes: Tensor | None,
+        states: Mapping[str, Tensor],
+        final: Mapping[str, Tensor],
+        fired: Rows | None = None,
+        until: Tensor | None = None,
+        active: Tensor | None = None,
+    ) -> None:
+        """Take the results of a kernel that has run all steps: spikes and recorded states [T, B, N], final states [B, N].
+
+        until: the first step in which a neuron is active again.  active: whether it is, by a condition.
+        """
+        self.done, self.fired, self.until = (spikes, dict(states)), fired, until
+        self.active, self.kept_active = (self.active, False) if active is None else (active, True)
         self.values |= final
 
     def all_spikes(self) -> Tensor:
@@ -365,7 +408,7 @@ class RunningPopulation:
         if self.done and self.done[0] is not None:
             return self.done[0]
         if self.spikes:
-            return torch.stack(self.spikes)
+            return torch.stack(self.spikes[0 if self.past is None else len(self.past) :])
         state = self.values[self.spec.states[0]]
         return state.new_zeros(()).expand(self.setting.steps, *state.shape)
 
@@ -374,6 +417,29 @@ class RunningPopulation:
 
     def final(self) -> dict[str, Tensor]:
         return {name: self.values[name] for name in self.spec.states}
+
+    def end(self) -> PopulationState:
+        """What the next run goes on from."""
+        wait, active = None, self.active
+        if self.last_spike is not None:
+            until = self.until
+            if until is None:
+                last = self.last_spike if self.done is None else _last_spike(self.all_spikes().detach(), self.last_spike)
+                until = last + self.hold
+            wait = (until - self.setting.steps).to(torch.int32)
+            # kernels count down before all that asks who is active
+            active = self.active if self.done is None else None
+        elif self.done and self.active is not None and not self.kept_active:
+            # of a kernel that does not tell: so it is where a neuron fires as soon as the condition holds
+            active = ~self._evaluate(self.spec.refractory)
+        return PopulationState(self.final(), wait, active, self.spiked, self.just_spiked)
+
+
+def _last_spike(spikes: Tensor, before: Tensor) -> Tensor:
+    """The step of the last of the spikes [T, B, N], int [B, N]; `before` where there is none."""
+    backward = (spikes != 0).flip(0)
+    last = (len(spikes) - 1 - backward.to(torch.uint8).argmax(0)).to(before.dtype)
+    return torch.where(backward.any(0), last, before)
 
 
 @lru_cache(maxsize=1)

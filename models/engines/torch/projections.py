@@ -173,21 +173,36 @@ def convolution_reason(projection: Projection) -> str:
 # -- spikes of a source, all steps at once -----------------------------------------------------------------
 
 
-def arrivals(module: WeightedProjection, spikes: Tensor | Spikes) -> Tensor:
-    """Increments [T, B, N_post] that `spikes` of all steps cause; those due after the last step are dropped."""
+def arrivals(module: WeightedProjection, spikes: Tensor | Spikes, past: Tensor | None = None) -> Tensor:
+    """Increments [T, B, N_post] that `spikes` of all steps cause; those due after the last step are dropped.
+
+    past: spikes of the steps before, [D, B, N_pre]; without them nothing arrives before the first delay is over.
+    """
     T, B, n_pre = spikes.shape
     if isinstance(spikes, Spikes):
         # of many spikes a product is faster than adding them up
-        if isinstance(module, DenseProjection) and len(spikes) <= CROSSOVER * T * B * n_pre:
-            parts = (_event_product(spikes, d, matrix) for d, matrix in zip(module.delays, module.matrices(), strict=True))
+        if isinstance(module, DenseProjection) and len(spikes) <= CROSSOVER * T * B * n_pre and (past is None or not past.requires_grad):
+            events, D = (spikes, 0) if past is None else (_behind(past, spikes), len(past))
+            parts = (_event_product(events, d - D, matrix, T) for d, matrix in zip(module.delays, module.matrices(), strict=True))
             return reduce(torch.add, parts).view(T, B, -1)
         spikes = dense(spikes, module.weight)
     parts = []
     for d, transmit in zip(module.delays, module.transmits(), strict=True):
         early = spikes[: max(T - d, 0)]
+        if d and past is not None:
+            first = len(past) - d
+            early = torch.cat([past[first : first + T], early])
         part = transmit(early.reshape(-1, n_pre)).view(len(early), B, module.projection.shape[0])
-        parts.append(functional.pad(part, (0, 0, 0, 0, T - len(early), 0)) if d else part)
+        parts.append(functional.pad(part, (0, 0, 0, 0, T - len(early), 0)) if len(early) < T else part)
     return reduce(torch.add, parts)
+
+
+def _behind(past: Tensor, spikes: Spikes) -> Spikes:
+    """The events behind those of the steps before; step 0 is the first of these."""
+    earlier = np.nonzero(past.detach().cpu().numpy())
+    T, B, n_pre = spikes.shape
+    rows = (np.concatenate(pair) for pair in zip(earlier, (spikes.step + len(past), spikes.batch, spikes.neuron), strict=True))
+    return Spikes(*rows, (len(past) + T, B, n_pre), spikes.dt_ms)
 
 
 def dense(spikes: Spikes, like: Tensor) -> Tensor:
@@ -197,12 +212,12 @@ def dense(spikes: Spikes, like: Tensor) -> Tensor:
     return out
 
 
-def _event_product(spikes: Spikes, delay: int, matrix: Tensor) -> Tensor:
+def _event_product(spikes: Spikes, delay: int, matrix: Tensor, T: int) -> Tensor:
     """Events times weights, [T·B, N_post], without a dense input: cost grows with the events, not with T·B·N_pre."""
-    T, B, n_pre = spikes.shape
+    _, B, n_pre = spikes.shape
     row, column = (spikes.step + delay) * B + spikes.batch, spikes.neuron
     # two events of one neuron in one step count once, as everywhere
-    keep = row < T * B
+    keep = (row >= 0) & (row < T * B)
     keep[1:] &= (row[1:] != row[:-1]) | (column[1:] != column[:-1])
     row, column = row[keep], column[keep]
     # the same events ordered by presynaptic neuron, for the gradient; 16-bit keys are sorted in linear time

@@ -15,9 +15,6 @@ from hypothesis import strategies as st
 import fused_cases as cases
 from spiketwin.models import Network, Population, Projection, Spikes, SpikeSource
 from spiketwin.models.discretisation.program import program, unsupported_order
-from spiketwin.models.engines.fused import kernels
-from spiketwin.models.engines.fused.functions import FUNCTIONS
-from spiketwin.models.engines.fused.source import backward_arguments, forward_arguments, source
 from spiketwin.models.engines.torch import TorchNetwork, fused
 from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.rules.surrogate import SURROGATES, fast_sigmoid, surrogate
@@ -25,32 +22,9 @@ from spiketwin.rules.surrogate import SURROGATES, fast_sigmoid, surrogate
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
 
-def plain(thing):
-    return getattr(thing, "py_func", thing)
-
-
-def interpreted(structure, direction):
-    """Stands in for fused._kernel."""
-    dtype, body = source(structure).split("\nreal = np.")[1].split("\n", 1)
-    namespace = {"np": np, "real": getattr(np, dtype), "njit": lambda **options: plain, "inlined": plain}
-    namespace |= {name: plain(f) for name, f in [*vars(kernels).items(), *FUNCTIONS.items()] if name not in namespace}
-    # these are machine code and have no Python form
-    namespace |= {"product": matrix_product, "scatter": add_rows, "wide_vectors": lambda: None}
-    exec(body, namespace)
-    return namespace[direction], forward_arguments(structure) if direction == "forward" else backward_arguments(structure)
-
-
-def add_rows(ids, first, last, gradient, start, weight_gradient):
-    np.add.at(weight_gradient, ids[first:last], gradient[start : start + weight_gradient.shape[1]])
-
-
-def matrix_product(a, weight, rows, out, fresh):
-    out[:rows] = a[:rows] @ weight + (0 if fresh else out[:rows])
-
-
 @pytest.fixture(autouse=True)
 def plain_python(monkeypatch):
-    monkeypatch.setattr(fused, "_kernel", interpreted)
+    monkeypatch.setattr(fused, "_kernel", cases.interpreted)
 
 
 def make(name: str):

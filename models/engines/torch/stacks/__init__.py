@@ -6,6 +6,8 @@ from spiketwin.models.engines.torch.stacks.dropout import HeldDropout
 from spiketwin.models.engines.torch.stacks.lstm import SpikingLSTM
 from spiketwin.models.engines.torch.stacks.norm import NormOverTime, NormThroughTime
 from spiketwin.models.engines.torch.stacks.recurrent import RecurrentLayer
+from spiketwin.models.engines.torch.stacks.retarget import retarget
+from spiketwin.models.engines.torch.stacks.several import SeveralSteps
 from spiketwin.models.engines.torch.stacks.stack import Stack, StackActivity
 
 __all__ = [
@@ -14,8 +16,10 @@ __all__ = [
     "NormOverTime",
     "NormThroughTime",
     "RecurrentLayer",
+    "SeveralSteps",
     "SpikingLSTM",
     "Stack",
     "StackActivity",
+    "retarget",
     "stack",
 ]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spiketwin.models.engines.torch.stacks.event_delays import EVENT_DENSITY, delayed_sum
+from spiketwin.models.engines.torch.state import fitted
 from spiketwin.models.network import Projection
 
 
@@ -47,6 +48,14 @@ class DelayedLinear(nn.Module):
         start, end = self.max_delay_ms / 2, self.dt_ms / 2
         self.sigma_ms.fill_(start * (end / start) ** min(share, 1.0))
 
+    def retime_(self, dt_ms: float) -> None:
+        """Count the same delays in steps of dt_ms, as many as the longest needs. Raises ValueError where that is none."""
+        taps = int(np.ceil(self.max_delay_ms / dt_ms - 1e-9))
+        if self.max_delay_ms < dt_ms / 2:
+            raise ValueError(f"max_delay_ms = {self.max_delay_ms} is less than half a step of {dt_ms} ms: all delays would be gone")
+        self.taps, self.dt_ms, self.max_delay_ms = taps, dt_ms, taps * dt_ms
+        self.sigma_ms.clamp_(min=dt_ms / 2)
+
     def kernel(self) -> Tensor:
         """What a spike gives at each step after it, [N_post, N_pre, K + 1]; spread in training, whole in evaluation."""
         with torch.no_grad():
@@ -59,8 +68,13 @@ class DelayedLinear(nn.Module):
         return self.weight[..., None] * spread
 
     def forward(self, x: Tensor) -> Tensor:
-        y = delayed_sum(x, self.kernel())
-        return y if self.bias is None else y + self.bias
+        return self.carry(x)[0]
+
+    def carry(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(y, the latest inputs [taps, B, N_pre], which have still to arrive), behind such inputs of an earlier run."""
+        together = x if past is None else torch.cat([past, x])
+        y = delayed_sum(together, self.kernel())[len(together) - len(x) :]
+        return y if self.bias is None else y + self.bias, fitted(together, self.taps, x, tuple(x.shape[1:]))
 
     def _steps(self) -> Tensor:
         """As the engines round: floor(delay/dt + 1/2)."""

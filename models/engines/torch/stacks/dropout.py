@@ -23,9 +23,18 @@ class HeldDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        mask = self.mask(x)
+        return x if mask is None else self.held(x, mask)
+
+    def mask(self, x: Tensor) -> Tensor | None:
+        """A new mask [1, B, …] for x; None in evaluation."""
         if not self.training or self.p == 0:
-            return x
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).div_(1 - self.p)
+            return None
+        return torch.empty_like(x[:1]).bernoulli_(1 - self.p).div_(1 - self.p)
+
+    @staticmethod
+    def held(x: Tensor, mask: Tensor) -> Tensor:
+        """x times the mask at every step."""
         if len(x) > 1 and x.stride(0) == 0:  # the same at every step, and so is the result
             return (x[:1] * mask).expand(x.shape)
         return x * mask

@@ -43,15 +43,19 @@ class SpikingLSTM(nn.Module):
         self.input, self.recurrent = nn.Linear(inputs, 4 * size), nn.Linear(size, 4 * size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.carry(x)[0]
+
+    def carry(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(h, the state [2, B, size] after the last step), from such a state."""
         drive = self.input(x)
-        h = c = drive.new_zeros(x.shape[1], self.size)
+        h, c = drive.new_zeros(2, x.shape[1], self.size) if start is None else start
         spikes = []
         for arriving in drive.unbind(0):
             i, f, g, o = (arriving + self.recurrent(h)).chunk(4, dim=-1)
             c = at_most_one(self.surrogate(f) * c + self.surrogate(i) * self.candidate_surrogate(g))
             h = self.surrogate(o) * c
             spikes.append(h)
-        return torch.stack(spikes)
+        return torch.stack(spikes), torch.stack([h, c])
 
 
 def at_most_one(c: Tensor) -> Tensor:

@@ -31,14 +31,17 @@ class NormThroughTime(nn.Module):
         self.register_buffer("running_mean", torch.zeros(steps, channels))
         self.register_buffer("running_var", torch.ones(steps, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [T, B, C, …]. Raises ValueError for more steps than the norm has, another number of channels, or one value a channel."""
-        if len(x) > self.steps:
-            raise ValueError(f"the norm has statistics of {self.steps} steps, but {len(x)} come in; build the stack with steps={len(x)}")
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """x [T, B, C, …], from step `first` of a trial on. Raises ValueError for more steps than the norm has, another number of
+        channels, or one value a channel."""
+        if first + len(x) > self.steps:
+            raise ValueError(
+                f"the norm has statistics of {self.steps} steps, but {first + len(x)} come in; build the stack with steps={first + len(x)}"
+            )
         if x.ndim < 3 or x.shape[2] != self.channels:
             raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
         T, B, C = x.shape[:3]
-        mean, var, gamma = (a[:T] for a in (self.running_mean, self.running_var, self.weight))
+        mean, var, gamma = (a[first : first + T] for a in (self.running_mean, self.running_var, self.weight))
         if T > 1 and x.stride(0) == 0:
             return self._of_one_step(x[0], mean, var, gamma)
         # a step's channel is a channel: one call serves all steps
@@ -58,6 +61,14 @@ class NormThroughTime(nn.Module):
         mean.lerp_(seen_mean, self.momentum)
         var.lerp_(seen_var, self.momentum)
         return y * gamma.view(*gamma.shape, *over)
+
+    @torch.no_grad()
+    def resample_(self, ratio: float) -> None:
+        """Give each step what the step of the same time had. ratio: how many times finer the new steps are."""
+        self.steps = max(1, round(self.steps * ratio))
+        old = ((torch.arange(self.steps) + 0.5) / ratio).long().clamp(max=len(self.weight) - 1).to(self.weight.device)
+        self.weight = nn.Parameter(self.weight[old].clone(), requires_grad=self.weight.requires_grad)
+        self.running_mean, self.running_var = self.running_mean[old].clone(), self.running_var[old].clone()
 
     def extra_repr(self) -> str:
         return f"{self.channels} channels, {self.steps} steps, eps={self.eps}, momentum={self.momentum}"

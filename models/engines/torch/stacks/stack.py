@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from spiketwin.models.engines.torch.layer import SpikingLayer
 from spiketwin.models.engines.torch.plan import Plan
-from spiketwin.models.engines.torch.stacks.chain import Chain, Pass
+from spiketwin.models.engines.torch.stacks.chain import Chain, Pass, StackState
 from spiketwin.models.engines.torch.stacks.delays import DelayedLinear
 from spiketwin.models.network import Network
 from spiketwin.models.spec import unknown
@@ -21,12 +21,13 @@ from spiketwin.models.stacks.text import StackText
 class StackActivity:
     """What a run gives. output: [T, B, …], the spikes of the last layer, or where its model never spikes its membrane in SI at the end
     of each step.  spikes: layer -> [T, B, …], 0 or 1.  states: layer -> state -> [T, B, …] in SI, at the start of each step.
-    final: layer -> state -> [B, …] in SI, after the last step."""
+    final: layer -> state -> [B, …] in SI, after the last step.  state: what a run that goes on starts from."""
 
     output: Tensor
     spikes: Mapping[str, Tensor]
     states: Mapping[str, Mapping[str, Tensor]]
     final: Mapping[str, Mapping[str, Tensor]]
+    state: StackState = field(default_factory=StackState)
 
 
 class Stack(nn.Module):
@@ -43,11 +44,19 @@ class Stack(nn.Module):
         # follows .to() and .double(), and so tells the dtype of the module
         self.register_buffer("like", torch.zeros((), dtype=dtype), persistent=False)
 
-    def forward(self, x: Tensor, steps: int | None = None, *, record: Mapping[str, tuple[str, ...]] | None = None) -> StackActivity:
+    def forward(
+        self,
+        x: Tensor,
+        steps: int | None = None,
+        *,
+        record: Mapping[str, tuple[str, ...]] | None = None,
+        start: StackState | None = None,
+    ) -> StackActivity:
         """Run all steps.
 
         x: [T, B, *input_shape], or with `steps` [B, *input_shape]: the same at every step, so that the first layer works on it once.
-        record: neuron layer -> states to keep.  Raises ValueError for a shape, a layer or a state that does not fit.
+        record: neuron layer -> states to keep.  start: `state` of an earlier run of the same trials, from which this one goes on.
+        Batch norm over time sees one run at a time: in training its statistics are those of each piece.  Raises ValueError for a shape, a layer or a state that does not fit.
         """
         x, steps = self._over_time(x, steps)
         layers = self.neuron_layers()
@@ -56,9 +65,9 @@ class Stack(nn.Module):
                 raise ValueError(unknown(name, "neuron layer", self.declaration.text, layers))
             if strange := [s for s in states if s not in layers[name].spec.states]:
                 raise ValueError(unknown(strange[0], "state to record", name, layers[name].spec.states))
-        run = Pass(steps, {name: tuple(states) for name, states in (record or {}).items()})
+        run = Pass(steps, {name: tuple(states) for name, states in (record or {}).items()}, start or StackState())
         output = self.parts(x, run)
-        return StackActivity(output, run.spikes, run.states, run.final)
+        return StackActivity(output, run.spikes, run.states, run.final, run.end())
 
     def neuron_layers(self) -> dict[str, SpikingLayer]:
         """By name, in the order of a run."""
