@@ -20,7 +20,10 @@ EXPERIMENTS = {
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
+    "parameter_study_spoken": "spiketwin.experiments.studies.parameter_study_spoken",
+    "shd": "spiketwin.experiments.studies.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
+    "spoken": "spiketwin.experiments.studies.spoken",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

@@ -81,10 +81,14 @@ class Cochlea:
         return 1e3 * dt_s * steps, units
 
     def _scaled(self, sound: np.ndarray) -> np.ndarray:
-        """At level_db, in units of 30 dB."""
-        sound = sound - sound.mean() if len(sound) else sound
-        size = math.sqrt(np.mean(sound**2)) if len(sound) else 0.0
-        return sound * (10 ** ((self.level_db - UNIT_DB) / 20) / size) if size else sound
+        """At level_db, in units of 30 dB; nothing where there is no more than the rounding of a constant."""
+        if not len(sound):
+            return sound
+        change = sound - sound.mean()
+        size = math.sqrt(np.mean(change**2))
+        if size <= 1e-12 * np.abs(sound).max():
+            return np.zeros(len(sound))
+        return change * (10 ** ((self.level_db - UNIT_DB) / 20) / size)
 
     def _neuron(self, dt_s: float) -> tuple[float, float, int]:
         """What a step makes of the fibres' rate: share of the way v goes, 1/threshold, steps of silence."""

@@ -29,7 +29,7 @@ QUESTION = "How well does a spiking network understand digits spoken by new voic
 NAME = "spoken"
 RSNN, DELAYS, LINEAR = "rsnn", "delays", "linear"
 BINS = 10
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-4, 1e-3, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Config:
     """Steps of a word: dt is duration/steps."""
     hidden: int = 200
     """Recurrent neurons of rsnn."""
-    delay_hidden: int = 128
+    delay_hidden: int = 64
     """Neurons of each of the two layers of delays."""
-    max_delay_ms: float = 250.0
+    max_delay_ms: float = 150.0
     """Longest delay of a synapse."""
     tau_mem_ms: float = 20.0
     """Membrane time constant of hidden neurons."""
@@ -64,6 +64,8 @@ class Config:
     """What of a read-out's membrane decides: its highest value, or its mean over time."""
     weight_scale: float = 1.0
     """Initial weights of rsnn are normal with this deviation over the square root of the inputs."""
+    delay_weight_scale: float = 3.0
+    """The same of the layers with delays, over whose width a spike is spread out at first."""
     surrogate_scale: float = 10.0
     """Steepness of the surrogate gradient 1/(scale |v - 1| + 1)^2."""
     regulariser: float = 0.0
@@ -78,6 +80,8 @@ class Config:
     """Words of a training step."""
     learning_rate: float = 1e-3
     """Adam's at the start; it falls along half a cosine."""
+    delay_learning_rate: float = 2e-3
+    """The same for delays."""
     clip_norm: float = 1.0
     """Gradients longer than this are shortened to it."""
 
@@ -120,7 +124,8 @@ def classifier(config: Config, data: Dataset, seed: int, listener: str = RSNN):
     else:
         layer = f"FC{config.delay_hidden}d{config.max_delay_ms:g}"
         quarter = config.delay_epochs * -(-len(data.train) // config.batch_size) / 4
-        net = delayed(f"{layer}-{layer}-FC{len(data.classes)}", data.inputs, anneal_batches=max(1, round(quarter)), **how)
+        text = f"{layer}-{layer}-FC{len(data.classes)}"
+        net = delayed(text, data.inputs, scale=config.delay_weight_scale, anneal_batches=max(1, round(quarter)), **how)
 
     def feed(samples: EventSamples, index, rng: np.random.Generator | None):
         words = samples.batch(index, dt_ms=config.dt_ms, duration_ms=config.duration_ms)
@@ -175,7 +180,9 @@ def linear(config: Config, data: Dataset, bins: int) -> tuple[float, float]:
     x = {part: counted(getattr(data, part), config, bins) for part in ("train", "validation", "test")}
 
     def fitted(penalty: float):
-        return make_pipeline(StandardScaler(), LinearSVC(C=penalty, random_state=0)).fit(x["train"], data.train.labels)
+        return make_pipeline(StandardScaler(), LinearSVC(C=penalty, tol=1e-2, max_iter=200, random_state=0)).fit(
+            x["train"], data.train.labels
+        )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -196,13 +203,16 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
         raise ValueError(f"unknown listener '{min(strange)}'; choose from {RSNN}, {DELAYS}, {LINEAR}")
     found: dict[str, float] = {}
     curves: dict[str, Any] = {}
-    for listener, ending, epochs in ((RSNN, "", config.epochs), (DELAYS, "_delays", config.delay_epochs)):
+    for listener, ending, epochs, rate in (
+        (RSNN, "", config.epochs, config.learning_rate),
+        (DELAYS, "_delays", config.delay_epochs, config.delay_learning_rate),
+    ):
         if listener not in config.listeners:
             continue
         made = classifier(config, data, seed, listener)
         history = made.train(
             f"{config.data}, {listener}, seed {seed}",
-            Schedule(epochs, config.batch_size, config.learning_rate, clip_norm=config.clip_norm),
+            Schedule(epochs, config.batch_size, rate, clip_norm=config.clip_norm),
             seed,
             checkpoint=folder / f"checkpoint_{listener}_{seed}.safetensors" if folder else None,
             quiet=quiet,

@@ -9,6 +9,7 @@ As in ttfs.py, r is such that a weight of 1 nA adds 1 mV in one step. Read-outs 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -54,10 +55,13 @@ class EventNetwork(nn.Module):
         return self.inside.to_network()
 
 
-def recurrent(inputs: int, hidden: int, outputs: int, *, taus_ms: tuple[float, float, float], scale: float, seed: int, **how) -> EventNetwork:
+def recurrent(
+    inputs: int, hidden: int, outputs: int, *, taus_ms: tuple[float, float, float], scale: float, seed: int, **how
+) -> EventNetwork:
     """Input -> hidden neurons that also feed each other -> read-outs.
 
-    taus_ms: of hidden membranes, synapses, read-outs.  scale: initial weights are normal with this over the square root of the inputs.
+    taus_ms: of hidden membranes, synapses, read-outs.  scale: initial weights are normal with this deviation, over the square root of
+    the inputs.
     how: dt_ms and what else TorchNetwork takes.
     """
     rng = np.random.default_rng([seed, 0])
@@ -78,8 +82,13 @@ def recurrent(inputs: int, hidden: int, outputs: int, *, taus_ms: tuple[float, f
     return EventNetwork(network, **how)
 
 
-def delayed(text: str, inputs: int, *, taus_ms: tuple[float, float, float], dt_ms: float, seed: int, anneal_batches: int, **how) -> Delayed:
-    """The stack of `text`, whose delays are learned. taus_ms: as above.  anneal_batches: training passes until delays are sharp."""
+def delayed(
+    text: str, inputs: int, *, taus_ms: tuple[float, float, float], scale: float, dt_ms: float, seed: int, anneal_batches: int, **how
+) -> Delayed:
+    """The stack of `text`, whose delays are learned. taus_ms, scale: as above, the latter of layers with delays.
+
+    anneal_batches: training passes until delays are sharp.
+    """
     tau_mem, tau_syn, tau_out = taus_ms
     *hidden, last = parse(text, (inputs,)).names(Neurons)
     taus = {name: tau_mem for name in hidden} | {last: tau_out}
@@ -98,11 +107,13 @@ def delayed(text: str, inputs: int, *, taus_ms: tuple[float, float, float], dt_m
         seed=seed,
         **how,
     )
+    for layer in net.delayed_layers():
+        nn.init.normal_(layer.weight, std=scale / layer.weight.shape[1] ** 0.5)
     return Delayed(net, anneal_batches)
 
 
 class Delayed(nn.Module):
-    """A stack whose delays are spread out at first and sharpen while it trains; called as the stack is.
+    """A stack whose delays are spread out at first and sharpen while it trains; called as the stack is. Its output is in mV.
 
     The number of passes in training is part of the state dict, so that a training which resumes goes on annealing.
     """
@@ -121,7 +132,8 @@ class Delayed(nn.Module):
         if self.training:
             self.net.anneal_(int(self.passes) / self.anneal_batches)
             self.passes += 1
-        return self.net(x, steps, record=record)
+        run = self.net(x, steps, record=record)
+        return replace(run, output=1e3 * run.output)
 
     def to_network(self) -> Network:
         return self.net.to_network()
