@@ -53,10 +53,10 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
 
 def smoke() -> Result:
-    """A grid of two by two, two epochs each, few channels."""
+    """A grid of two by two, an epoch each, few channels."""
     from spiketwin.experiments.studies.parameter_study import study
 
-    config = replace(Config(), hidden=(16, 32), steps=(40,), surrogate_scale=(10.0,), regulariser=(0.0, 10.0), epochs=2, workers=1)
+    config = replace(Config(), hidden=(16, 32), steps=(25,), surrogate_scale=(10.0,), regulariser=(0.0, 10.0), epochs=1, workers=1)
     small = replace(base(config), channels=16, learning_rate=1e-2)
     varied = {name: getattr(config, name) for name in AXES}
     with measured(split="smoke test") as provenance:

@@ -41,6 +41,10 @@ class Config(spoken.Config):
     """Longest delay of a synapse."""
     time_shift_ms: float = 100.0
     """Words of training come earlier or later by up to this, at random."""
+    epochs: int = 40
+    """Passes of rsnn through the training words."""
+    delay_epochs: int = 40
+    """Passes of delays; in the first quarter of them its delays are spread out."""
     batch_size: int = 128
     """Words of a training step."""
 
@@ -91,6 +95,7 @@ def smoke() -> Result:
         batch_size=32,
         learning_rate=5e-3,
         delay_learning_rate=5e-3,
+        delay_weight_scale=3,
     )
     with TemporaryDirectory() as folder:
         data = made_up(Path(folder), classes=5, words=6, speakers=8, seed=0)
