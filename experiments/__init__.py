@@ -23,8 +23,11 @@ EXPERIMENTS = {
     "lenet": "spiketwin.experiments.studies.lenet",
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
+    "parameter_study_spoken": "spiketwin.experiments.studies.parameter_study_spoken",
     "several_dt": "spiketwin.experiments.studies.several_dt",
+    "shd": "spiketwin.experiments.studies.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
+    "spoken": "spiketwin.experiments.studies.spoken",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spiketwin.experiments.data import braille, cifar10, digits, folders, fsdd, heidelberg, mnist, randman, sensors, svhn
+from spiketwin.experiments.data import braille, cifar10, digits, folders, fsdd, heidelberg, mnist, randman, sensors, spoken, svhn
 from spiketwin.experiments.data.dataset import Dataset, Samples
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.events import EventSamples
@@ -44,6 +44,7 @@ DATASETS = {
     "svhn": Entry(svhn.load, svhn.SIZE, svhn.SPLIT, svhn.FILES),
     "braille": Entry(braille.load, braille.SIZE, braille.SPLIT, braille.FILES),
     "fsdd": Entry(fsdd.load, fsdd.SIZE, fsdd.SPLIT, fsdd.FILES),
+    "spoken": Entry(spoken.load, spoken.SIZE, spoken.SPLIT, fsdd.FILES),
     "randman": Entry(randman.load, randman.SIZE, randman.SPLIT, made="generated"),
     "shd": Entry(heidelberg.load_shd, heidelberg.SHD_SIZE, heidelberg.SHD_SPLIT, heidelberg.SHD),
     "ssc": Entry(heidelberg.load_ssc, heidelberg.SSC_SIZE, heidelberg.SSC_SPLIT, heidelberg.SSC),

@@ -11,6 +11,7 @@ Spiking Neural Networks, IEEE TNNLS 33, 2744-2757; CC BY 4.0; https://zenkelab.o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +96,16 @@ def load_shd(*, download: bool | None = None) -> Dataset[EventSamples]:
     Raises DataError when files are missing or damaged, ImportError without h5py.
     """
     paths = _located(SHD, download)
-    published, classes = samples(paths["train"])
+    return shd(paths["train"], paths["test"])
+
+
+def shd(train_file: Path, test_file: Path) -> Dataset[EventSamples]:
+    """The same of two files that lie anywhere. Raises DataError naming the file and what is wrong with it."""
+    published, classes = samples(train_file)
     if published.speakers is None or len(np.unique(published.speakers)) <= HELD_OUT:
-        raise DataError(f"{paths['train']} must name more than {HELD_OUT} speakers in extra/speaker, so that some can be held out")
+        raise DataError(f"{train_file} must name more than {HELD_OUT} speakers in extra/speaker, so that some can be held out")
     held_out = np.isin(published.speakers, np.unique(published.speakers)[-HELD_OUT:])
-    train, validation, test = published[~held_out], published[held_out], samples(paths["test"])[0]
+    train, validation, test = published[~held_out], published[held_out], samples(test_file)[0]
     return Dataset(
         name="shd",
         train=train,
@@ -154,6 +160,24 @@ def samples(path: Path | str) -> tuple[EventSamples, tuple[str, ...]]:
     if labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(f"{path} is damaged: it has labels {labels.min()} … {labels.max()}, but names {len(classes)} classes")
     return EventSamples(HDF5Events(path), np.arange(len(labels)), labels, CHANNELS, speakers), classes
+
+
+def write(
+    path: Path, events: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, classes: Sequence[str], speakers: np.ndarray
+) -> Path:
+    """A file in this format, with times in half precision as in the published ones.
+
+    events: times in s and units of each sample.  labels, speakers: int [B].  classes: the name of each label.
+    """
+    h5py = library("h5py")
+    with h5py.File(path, "w") as file:
+        times = file.create_dataset("spikes/times", (len(events),), dtype=h5py.vlen_dtype(np.float16))
+        units = file.create_dataset("spikes/units", (len(events),), dtype=h5py.vlen_dtype(np.uint16))
+        for b, (t, u) in enumerate(events):
+            times[b], units[b] = np.asarray(t, dtype=np.float16), np.asarray(u, dtype=np.uint16)
+        file["labels"], file["extra/speaker"] = np.asarray(labels, dtype=np.uint16), np.asarray(speakers, dtype=np.uint16)
+        file["extra/keys"] = [name.encode() for name in classes]
+    return path
 
 
 def _located(files: Files, download: bool | None) -> dict[str, Path]:

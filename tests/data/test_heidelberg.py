@@ -12,6 +12,7 @@ import pytest
 
 from spiketwin.experiments.data import DataError, folders, heidelberg, load
 from spiketwin.experiments.data.folders import Remote
+from spiketwin.experiments.studies import shd as study
 
 CLASSES = ["zero", "one", "null", "fünf"]
 
@@ -158,3 +159,22 @@ def test_without_h5py_the_extra_is_named(machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"this needs h5py.*pip install 'spiketwin\[events\]'"):
         load("shd")
+
+
+# -- the study of these data -----------------------------------------------------------------------------------
+
+
+def test_made_up_words_are_found_and_split_by_speaker(machine):
+    (machine / "shd").mkdir()
+    made = study.made_up(machine / "shd", classes=2, words=1, speakers=6, seed=3)
+    found = load("shd")
+    assert [sorted(set(p.speakers)) for p in (found.train, found.validation, found.test)] == [[2, 3], [4, 5], [0, 1]]
+    for part in ("train", "validation", "test"):
+        a, b = (getattr(d, part).batch(dt_ms=2.0, duration_ms=1400.0) for d in (made, found))
+        assert a.equals(b) and len(a) > 4 * 450
+    assert found.classes == ("word 0", "word 1") and study.Config().dt_ms == 10
+
+
+def test_without_files_the_study_says_how_to_get_them(machine):
+    with pytest.raises(DataError, match=r"(?s)shd was not found.*put shd_train\.h5\.zip, shd_test\.h5\.zip into a folder 'shd'"):
+        study.run(study.Config(), 0)
