@@ -67,7 +67,7 @@ def subject(trained: Any, name: str = "") -> Subject:
     if isinstance(trained, ttfs.Trained):
         return _of_first_spikes(trained, name)
     if hasattr(trained, "net") and hasattr(trained, "feed"):
-        return _of_classifier(trained, name)
+        return (_of_event_network if hasattr(trained.net, "inside") else _of_classifier)(trained, name)
     raise TypeError(f"a {type(trained).__name__} is no trained network; give a Classifier or a ttfs.Trained")
 
 
@@ -87,6 +87,38 @@ def _of_first_spikes(trained: ttfs.Trained, name: str) -> Subject:
         inputs=inputs,
         reference=lambda index: made.run("torch", index),
         decide=lambda run: ttfs.decide(run.states[ttfs.OUTPUT]["v"]),
+    )
+    return made
+
+
+def _of_event_network(trained: Any, name: str) -> Subject:
+    """A Classifier around a TorchNetwork, `net.inside`, which is fed Spikes; the last population is read out."""
+    import torch
+
+    from spiketwin.models.engines.torch.stacks import StackActivity
+
+    samples, network = trained.data.test, trained.net.to_network()
+    source, last = network.sources[0].name, network.populations[-1].name
+
+    def inputs(index: np.ndarray, factor: int) -> Inputs:
+        spikes = trained.feed(samples, index, None)
+        return {source: spikes.refined(factor) if factor > 1 else spikes}
+
+    def decide(run: Recording) -> np.ndarray:
+        v = torch.as_tensor(np.concatenate([run.states[last]["v"][1:], run.final[last]["v"][None]]))
+        return trained.scores(StackActivity(v, {}, {}, {})).argmax(1).numpy()
+
+    made = Subject(
+        name=name or f"trained_{trained.data.name}",
+        network=network,
+        dt_ms=trained.net.inside.dt_ms,
+        scheme=trained.net.inside.scheme,
+        labels=samples.labels,
+        layers=tuple(p.name for p in network.populations if p.neuron.threshold),
+        record={last: ("v",)},
+        inputs=inputs,
+        reference=lambda index: made.run("torch", index),
+        decide=decide,
     )
     return made
 

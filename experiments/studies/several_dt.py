@@ -88,6 +88,21 @@ def train(config: Config, data: Dataset, seed: int, dts_ms: tuple[float, ...], *
     return replace(start, projections=module.to_network().projections), history
 
 
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The network trained at one step and that trained at several, for the cross-check."""
+    from spiketwin.experiments.studies.ttfs_training import evaluated
+
+    data, found = dataset(config), {}
+    for name, dts_ms in (("one", (config.dt_ms,)), ("several", config.trained_dt_ms)):
+        network, history = train(config, data, seed, dts_ms, checkpoint=_checkpoint(folder, name, seed), quiet=quiet)
+        found[name] = evaluated(NAME, config, seed, network, data, history)
+    return found
+
+
+def _checkpoint(folder: Path | None, name: str, seed: int) -> Path | None:
+    return folder / f"{name}_{seed}.safetensors" if folder else None
+
+
 def accuracies(config: Config, network, data: Dataset) -> dict[str, dict[float, float]]:
     """'retargeted' and 'naive' -> tested step in ms -> test accuracy in percent; in float64."""
     import torch
@@ -115,8 +130,7 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
     found: dict[str, float] = {}
     curves: dict[str, list[float]] = {"dt_ms": list(config.tested_dt_ms)}
     for name, dts_ms in (("one", (config.dt_ms,)), ("several", config.trained_dt_ms)):
-        checkpoint = folder / f"{name}_{seed}.safetensors" if folder else None
-        network, history = train(config, data, seed, dts_ms, checkpoint=checkpoint, quiet=quiet)
+        network, history = train(config, data, seed, dts_ms, checkpoint=_checkpoint(folder, name, seed), quiet=quiet)
         by_way = accuracies(config, network, data)
         for way, label in (("retargeted", name), ("naive", "naive")):
             if label != "naive" or name == "one":

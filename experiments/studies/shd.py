@@ -53,6 +53,11 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     return spoken.run_as(sys.modules[__name__], config, seed, folder)
 
 
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The trained networks, for the cross-check."""
+    return spoken.networks(config, seed, folder=folder, quiet=quiet)
+
+
 def made_up(folder: Path, *, classes: int, words: int, speakers: int, seed: int) -> Dataset[EventSamples]:
     """Words of latencies, written to two files in the format of the data and read by its loader.
 

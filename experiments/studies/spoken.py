@@ -200,28 +200,45 @@ def linear(config: Config, data: Dataset, bins: int) -> tuple[float, float]:
 # -- the study -------------------------------------------------------------------------------------------------
 
 
+def trained(config: Config, data: Dataset, seed: int, listener: str, folder: Path | None = None, *, quiet: bool = False):
+    """(network, history) of rsnn or delays."""
+    from spiketwin.experiments.training import Schedule
+
+    made = classifier(config, data, seed, listener)
+    epochs, rate = (config.epochs, config.learning_rate) if listener == RSNN else (config.delay_epochs, config.delay_learning_rate)
+    history = made.train(
+        f"{config.data}, {listener}, seed {seed}",
+        Schedule(epochs, config.batch_size, rate, clip_norm=config.clip_norm),
+        seed,
+        checkpoint=folder / f"checkpoint_{listener}_{seed}.safetensors" if folder else None,
+        quiet=quiet,
+    )
+    return made, history
+
+
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The trained networks, for the cross-check."""
+    data, found = load(config, seed), {}
+    for listener in (RSNN, DELAYS):
+        if listener in config.listeners:
+            made, _ = trained(config, data, seed, listener, folder, quiet=quiet)
+            # of the network that anneals its delays the cross-check runs what is left when they are sharp
+            found[listener] = made if listener == RSNN else replace(made, net=cast(Any, made.net).net)
+    return found
+
+
 def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
     """(metrics, curves) of one seed."""
-    from spiketwin.experiments.training import Schedule, best_epoch
+    from spiketwin.experiments.training import best_epoch
 
     if strange := set(config.listeners) - {RSNN, DELAYS, LINEAR}:
         raise ValueError(f"unknown listener '{min(strange)}'; choose from {RSNN}, {DELAYS}, {LINEAR}")
     found: dict[str, float] = {}
     curves: dict[str, Any] = {}
-    for listener, ending, epochs, rate in (
-        (RSNN, "", config.epochs, config.learning_rate),
-        (DELAYS, "_delays", config.delay_epochs, config.delay_learning_rate),
-    ):
+    for listener, ending in ((RSNN, ""), (DELAYS, "_delays")):
         if listener not in config.listeners:
             continue
-        made = classifier(config, data, seed, listener)
-        history = made.train(
-            f"{config.data}, {listener}, seed {seed}",
-            Schedule(epochs, config.batch_size, rate, clip_norm=config.clip_norm),
-            seed,
-            checkpoint=folder / f"checkpoint_{listener}_{seed}.safetensors" if folder else None,
-            quiet=quiet,
-        )
+        made, history = trained(config, data, seed, listener, folder, quiet=quiet)
         best = best_epoch(history)
         found |= {
             f"test_accuracy{ending}": made.accuracy(data.test),
