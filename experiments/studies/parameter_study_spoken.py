@@ -31,6 +31,8 @@ class Config:
     """Price of a hidden spike, averaged over a batch."""
     epochs: int = 20
     """Passes through the training words."""
+    learning_rate: float = 1e-3
+    """Adam's at the start."""
     workers: int = 2
     """Networks trained at the same time."""
 
@@ -39,7 +41,7 @@ AXES = ("hidden", "steps", "surrogate_scale", "regulariser")
 
 
 def base(config: Config) -> spoken.Config:
-    return replace(spoken.Config(), listeners=(spoken.RSNN,), epochs=config.epochs)
+    return replace(spoken.Config(), listeners=(spoken.RSNN,), epochs=config.epochs, learning_rate=config.learning_rate)
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:

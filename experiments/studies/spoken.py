@@ -54,7 +54,7 @@ class Config:
     steps: int = 100
     """Steps of a word: dt is duration/steps."""
     hidden: int = 200
-    """Recurrent neurons of rsnn."""
+    """Hidden neurons of rsnn, which feed each other."""
     delay_hidden: int = 64
     """Neurons of each of the two layers of delays."""
     max_delay_ms: float = 150.0

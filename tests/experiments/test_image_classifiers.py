@@ -143,7 +143,8 @@ def test_tasks_are_those_whose_data_are_there(monkeypatch):
     monkeypatch.setattr(folders, "find", lambda files: None)
     assert list(deep_spike_backprop.tasks(config)) == ["lenet_mnist", "vgg_fashion", "resnet_fashion"]
     monkeypatch.setattr(folders, "find", lambda files: {"archive": "there"})
-    assert list(deep_spike_backprop.tasks(replace(config, lenet=""))) == ["vgg_fashion", "resnet_fashion", "vgg_cifar10", "resnet_cifar10"]
+    everything = [f"{net}_{data}" for data in ("fashion", "cifar10", "svhn") for net in ("vgg", "resnet")]
+    assert list(deep_spike_backprop.tasks(replace(config, lenet=""))) == everything
 
 
 # -- smoke -----------------------------------------------------------------------------------------------------
