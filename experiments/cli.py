@@ -136,6 +136,8 @@ class RunOptions(Generic[C]):
     """Test samples of the cross-check; all where there are fewer."""
     crosscheck_factors: tuple[int, ...] = (1, 2, 4, 8)
     """How many times finer than in training its steps are, from 1 on."""
+    crosscheck_once_per_step: bool = False
+    """Whether neurons get a refractory period of one step of training there: at most one spike per step, in finer steps, too."""
 
 
 def run_experiment(rest: list[str]) -> int | None:
@@ -215,6 +217,7 @@ def _crosscheck(module, options: RunOptions, folder: Path) -> int:
     codes = [0]
     for seed in options.seeds:
         how = {"folder": folder, "samples": options.crosscheck_samples, "factors": options.crosscheck_factors}
+        how["once_per_step"] = options.crosscheck_once_per_step
         codes += [_verdict(report, out) for report, out in crosscheck_networks(module, options.config, seed, **how)]
     return max(codes)
 

@@ -10,16 +10,26 @@ from spiketwin.experiments.crosscheck import trained
 from spiketwin.experiments.crosscheck.checks import Report, with_deviations
 from spiketwin.experiments.crosscheck.deviations import DEVIATIONS
 from spiketwin.experiments.crosscheck.report import write_report
+from spiketwin.experiments.crosscheck.subjects import subject
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import measured
 
 
 def crosscheck_networks(
-    experiment: Any, config: Any, seed: int, *, folder: Path, samples: int, factors: tuple[int, ...], quiet: bool = False
+    experiment: Any,
+    config: Any,
+    seed: int,
+    *,
+    folder: Path,
+    samples: int,
+    factors: tuple[int, ...],
+    once_per_step: bool = False,
+    quiet: bool = False,
 ) -> Iterator[tuple[Report, Path]]:
     """Check the networks of a run whose checkpoints are in `folder`; yields each report, and the folder it is written to.
 
     experiment: a module that follows protocol.py.  samples, factors: as in trained.check().
+    once_per_step: whether neurons get a refractory period of one step of training.
     Raises ValueError for an experiment that offers no networks.
     """
     name = experiment.__name__.rpartition(".")[2]
@@ -29,9 +39,12 @@ def crosscheck_networks(
         )
     for part, network in experiment.networks(config, seed, folder=folder, quiet=quiet).items():
         label, tail = f"trained_{name.removesuffix('_ttfs')}", "" if part == name else f"_{part}"
+        known = subject(network, label + tail)
+        if once_per_step:
+            known, tail = known.once_per_step(), f"{tail}_once_per_step"
         with measured(experiment=name, network=part, seed=seed, samples=samples) as provenance:
             with progress(f"cross-check of {part}, seed {seed}", 1.0, quiet=quiet) as show:
-                checks, curves = trained.check(network, samples=samples, factors=factors, name=label + tail, progress=show.update)
+                checks, curves = trained.check(known, samples=samples, factors=factors, progress=show.update)
         rows, _ = with_deviations(checks, DEVIATIONS)
         report, out = Report(rows, curves, provenance), folder / f"crosscheck_{seed}{tail}"
         write_report(report, out)

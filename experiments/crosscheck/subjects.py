@@ -12,7 +12,7 @@ trained with these settings, by name; from the checkpoints in `folder` where the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from spiketwin.experiments.studies import ttfs
 from spiketwin.models.engines import get_engine
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Recording
+from spiketwin.models.stacks.arrivals import once_per_step
 
 Inputs = Mapping[str, Any]
 
@@ -55,6 +56,10 @@ class Subject:
             record=self.record,
             progress=progress,
         )
+
+    def once_per_step(self) -> Subject:
+        """With a refractory period of one step of training: in finer steps, too, a neuron fires at most as often as it could then."""
+        return replace(self, name=f"{self.name}_once_per_step", network=once_per_step(self.network, self.dt_ms))
 
 
 def subject(trained: Any, name: str = "") -> Subject:

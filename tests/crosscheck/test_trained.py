@@ -86,6 +86,14 @@ def test_each_network_of_an_experiment_has_a_report(tmp_path):
     assert all((out / name).is_file() for _, out in made for name in ("report.html", "report.json", "report.md"))
     assert [report.checks[0].model for report, _ in made] == ["trained_toy", "trained_toy_b"]
     assert all(report.ok for report, _ in made)
+    # with the limit of a step as a refractory period they are the same at the step of training, and fire less often at a finer one
+    held = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1, 4), once_per_step=True, quiet=True))
+    assert [out.name for _, out in held] == ["crosscheck_3_once_per_step", "crosscheck_3_b_once_per_step"]
+    (report, _), *_ = held
+    assert report.checks[0].model == "trained_toy_once_per_step" and all(r.ok for r in report.checks if r.level == "identity")
+    free, _ = trained.check(classifier("FC10", steps=6), samples=4, factors=(1, 4), name="free")
+    per_spike = [[r.value for r in rows if "at 0.25 ms" in r.quantity and "per spike" in r.quantity] for rows in (report.checks, free)]
+    assert 0 < per_spike[0][0] < per_spike[1][0]
     with pytest.raises(ValueError, match="'none' offers no trained networks"):
         next(crosscheck_networks(SimpleNamespace(__name__="some.none"), None, 0, folder=tmp_path, samples=1, factors=(1,)))
 
