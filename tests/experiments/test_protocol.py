@@ -127,7 +127,7 @@ def test_digits_smoke():
 def test_convolutional_smoke(data_dir):
     data_dir("mnist")
     result = experiment("conv_snn").smoke()
-    # forty batches teach something, whichever the loss
+    # eighty batches teach something, whichever the loss
     assert result.mean("spikes_per_neuron_count") > 0
     assert result.mean("validation_accuracy_count") > 50 and result.mean("validation_accuracy_membrane") > 50
 
