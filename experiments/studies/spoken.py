@@ -90,6 +90,10 @@ class Config:
     clip_norm: float = 1.0
     """Gradients longer than this are shortened to it."""
 
+    def __post_init__(self) -> None:
+        if strange := set(self.listeners) - {RSNN, DELAYS, LINEAR}:
+            raise ValueError(f"unknown listener '{min(strange)}'; choose from {RSNN}, {DELAYS}, {LINEAR}")
+
     @property
     def dt_ms(self) -> float:
         return self.duration_ms / self.steps
@@ -231,8 +235,6 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
     """(metrics, curves) of one seed."""
     from spiketwin.experiments.training import best_epoch
 
-    if strange := set(config.listeners) - {RSNN, DELAYS, LINEAR}:
-        raise ValueError(f"unknown listener '{min(strange)}'; choose from {RSNN}, {DELAYS}, {LINEAR}")
     found: dict[str, float] = {}
     curves: dict[str, Any] = {}
     for listener, ending in ((RSNN, ""), (DELAYS, "_delays")):

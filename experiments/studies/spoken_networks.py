@@ -92,23 +92,23 @@ def delayed(
     tau_mem, tau_syn, tau_out = taus_ms
     *hidden, last = parse(text, (inputs,)).names(Neurons)
     taus = {name: tau_mem for name in hidden} | {last: tau_out}
-    torch.manual_seed(seed)
-    net = stack(
-        text,
-        neuron=rnn_lif,
-        readout=leaky_readout,
-        dt_ms=dt_ms,
-        input_shape=(inputs,),
-        parameters={
-            "tau_mem": taus,
-            "tau_syn": tau_syn,
-            "r": {name: resistance_mohm(tau, tau_syn, dt_ms) for name, tau in taus.items()},
-        },
-        seed=seed,
-        **how,
-    )
-    for layer in net.delayed_layers():
-        nn.init.normal_(layer.weight, std=scale / layer.weight.shape[1] ** 0.5)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        net = stack(
+            text,
+            neuron=rnn_lif,
+            readout=leaky_readout,
+            dt_ms=dt_ms,
+            input_shape=(inputs,),
+            parameters={
+                "tau_mem": taus,
+                "tau_syn": tau_syn,
+                "r": {name: resistance_mohm(tau, tau_syn, dt_ms) for name, tau in taus.items()},
+            },
+            **how,
+        )
+        for layer in net.delayed_layers():
+            nn.init.normal_(layer.weight, std=scale / layer.weight.shape[1] ** 0.5)
     return Delayed(net, anneal_batches)
 
 
