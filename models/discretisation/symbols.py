@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -141,12 +143,12 @@ def symbol(name: str) -> sympy.Symbol:
     return DT if name == "dt" else sympy.Symbol(name, real=True)
 
 
-def to_sympy(expression: str) -> sympy.Expr:
-    """An expression in Brian2 syntax as sympy; unit names become their SI factor."""
+def to_sympy(expression: str, functions: Mapping[str, Any] = MappingProxyType({})) -> sympy.Expr:
+    """An expression in Brian2 syntax as sympy; unit names become their SI factor. functions: further ones."""
     names = {n: symbol(n) for n in identifiers(expression)}
     factors = {n: sympy.Float(f) if f != 1 else sympy.Integer(1) for n, (f, _) in UNITS.items()}
     code = compile(expression.strip(), f"<{expression}>", "eval")
-    return sympy.sympify(eval(code, {"__builtins__": {}}, {**factors, **_FUNCTIONS, **names}))  # validated by NeuronSpec
+    return sympy.sympify(eval(code, {"__builtins__": {}}, {**factors, **_FUNCTIONS, **functions, **names}))  # validated by NeuronSpec
 
 
 class System:

@@ -63,7 +63,11 @@ class BrianEngine:
             raise ValueError(f"codegen = '{self.codegen}' is not one of 'auto', 'numpy', 'cython'")
 
     def unsupported(self, network: Network, scheme: str) -> list[str]:
-        return scheme_reasons(network, scheme)
+        reasons = scheme_reasons(network, scheme)
+        if self.codegen == "cython":
+            drawing = {p.rule.name: p.name for p in network.projections if p.rule and p.rule.draws}
+            reasons += [f"rule '{r}' of '{p}' draws random numbers, which need codegen='numpy'" for r, p in drawing.items()]
+        return reasons
 
     def run(
         self,
@@ -134,6 +138,8 @@ class BrianEngine:
     def _target(self, run: Run) -> str:
         if self.codegen != "auto":
             return self.codegen
+        if any(p.rule and p.rule.draws for p in run.network.projections):
+            return "numpy"  # the numbers that synapses draw are written in numpy
         if not _has_compiler():
             _say_what_a_compiler_gains()
             return "numpy"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from textwrap import dedent, indent
 
 import brian2
@@ -17,10 +18,11 @@ import numpy as np
 from spiketwin.models.discretisation.printing import code
 from spiketwin.models.discretisation.symbols import to_sympy
 from spiketwin.models.engines.base import Run, delay_steps
+from spiketwin.models.engines.synapse_draws import NUMPY, synapse_stream
 from spiketwin.models.network import Population, Projection
-from spiketwin.models.plasticity import PlasticityRule
-from spiketwin.models.spec import NeuronSpec
-from spiketwin.models.units import BASE, DIMENSIONLESS, Dimension
+from spiketwin.models.plasticity import DRAW, GATE, WEIGHT, PlasticityRule
+from spiketwin.models.spec import NeuronSpec, parse_equations, parse_statements
+from spiketwin.models.units import BASE, DIMENSIONLESS, Dimension, identifiers
 from spiketwin.models.units import unit as unit_factor
 
 INLINE = 60  # longer arrays go to the .npz
@@ -115,6 +117,36 @@ def every_step(spec: NeuronSpec) -> str:
     )
 
 
+def plastic_equations(rule: PlasticityRule) -> list[str]:
+    """What synapses hold: their weight, the traces as they see them, and their own states."""
+    watched = set().union(*(identifiers(s.expression) | {s.target} for s in rule.statements["every"]))
+    watched |= identifiers(rule.every_step_if) if rule.every_step_if else set()
+    lines = ["w : 1", *(["number : integer (constant)"] if rule.draws else [])]
+    for text in (rule.pre_traces, rule.post_traces, rule.synapse_states):
+        for line, equation in zip(_lines(text), parse_equations(text), strict=True):
+            kind = "clock-driven" if equation.name in watched else "event-driven"
+            lines.append(f"{line} ({kind})" if equation.kind == "differential" else line)
+    return lines
+
+
+def every_step_of(rule: PlasticityRule) -> list[str]:
+    """every_step; where its condition does not hold, weights and states become what they were."""
+    lines = _lines(_draws(rule.every_step, rule.on_pre, rule.on_post))
+    if not rule.every_step_if:
+        return lines
+    kept, out = {WEIGHT, *rule.memory}, [f"{GATE} = int({rule.every_step_if})"]
+    for s in parse_statements("\n".join(lines), "every_step"):
+        value = {"=": s.expression, "+=": f"{s.target} + ({s.expression})", "-=": f"{s.target} - ({s.expression})"}[s.operator]
+        out.append(f"{s.target} = {GATE}*({value}) + (1 - {GATE})*{s.target}" if s.target in kept else f"{s.target} {s.operator} {s.expression}")
+    return out
+
+
+def _draws(text: str, *before: str) -> str:
+    """rand() as this package draws it, numbered on from those in the texts before."""
+    number = count(sum(len(DRAW.findall(other)) for other in before))
+    return DRAW.sub(lambda _: f"drawn(number, t_in_timesteps, {next(number)})", text)
+
+
 def _lines(text: str) -> list[str]:
     """Equations or statements, one a line."""
     return [line for part in re.split(r"[;\n]", text) if (line := part.strip())]
@@ -190,7 +222,8 @@ class _Writer:
                 "return spikes, states, final",
             ]
         )
-        text = "\n".join([self._title(), *self.head, HELPERS, "", "def simulate(trials, arrays, report=None):"])
+        chance = any(p.rule and p.rule.draws for p in self.run.network.projections)
+        text = "\n".join([self._title(), *self.head, HELPERS + NUMPY * chance, "", "def simulate(trials, arrays, report=None):"])
         text += '\n    """Spikes, recorded states [T, B, N] and last states [B, N], in SI, of a range of trials."""\n'
         return Script(text + indent(body, "    ") + self._main(), self.arrays)
 
@@ -339,32 +372,41 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         if np.ptp(steps) > 0:
             lines += [f"{key}_synapses.delay = {self._array(f'{p.name}.delay_steps', steps.astype(np.int32))}[which]*DT"]
         lines += [f"network.add({key}_synapses)"]
-        lines += self._plastic_operations(key, p, n_post)
+        lines += self._plastic_operations(key, p, p.rule, n_post) if p.rule else []
         # Brian2 refuses synapses that connect nothing
         self.body += ["if len(i):  # else no input spike in these trials", *(f"    {line}" for line in lines)] if external else lines
 
     def _plastic(self, key: str, p: Projection, rule: PlasticityRule, groups: str, delay: str) -> list[str]:
-        """Synapses that run a rule as it is declared; traces are event-driven, so exact."""
+        """Synapses that run a rule as it is declared; what decays between events is event-driven, so exact, unless read all the time."""
         constants = []
         for name, parameter in rule.parameters.items():
             text = self._value("", parameter.si, parameter.unit, parameter.dimension)
             constants.append(f"    {name}={text},{'  # ' + parameter.description if parameter.description else ''}")
         dimension = self.run.network.population(p.target).neuron.dimension(p.receptor)
         constants.append(f"    weight_unit={self._value('', unit_factor(p.unit or '1')[0], p.unit, dimension)},")
-        traces = [f"{line} (event-driven)" for text in (rule.pre_traces, rule.post_traces) for line in _lines(text)]
-        on_pre, on_post = [f"{p.receptor}_post += w*weight_unit", *_lines(rule.on_pre)], _lines(rule.on_post)
-        self.head += ["", f"# {p.name}: {rule.name} ({rule.source})", f"{key}_equations = '''", "w : 1", *traces, "'''"]
+        if rule.draws:
+            seed = synapse_stream(self.run.seed, self.run.network.projections.index(p))
+            constants.append(f"    drawn=Function(lambda *which: drawn({int(seed)}, {rule.draws}, *which), arg_units=[1, 1, 1], return_unit=1),")
+        sent = f"w*weight_unit*({rule.efficacy})" if rule.efficacy else "w*weight_unit"
+        on_pre, on_post = [f"{p.receptor}_post += {sent}", *_lines(_draws(rule.on_pre))], _lines(_draws(rule.on_post, rule.on_pre))
+        self.head += ["", f"# {p.name}: {rule.name} ({rule.source})", f"{key}_equations = '''", *plastic_equations(rule), "'''"]
         self.head += [f"{key}_on_pre = '''", *on_pre, "'''", f"{key}_on_post = '''", *on_post, "'''"]
+        if rule.every_step:
+            self.head += [f"{key}_every_step = '''", *every_step_of(rule), "'''"]
         self.head += [f"{key}_constants = dict(", *constants, ")"]
         given = f"on_pre={key}_on_pre" + (f", on_post={key}_on_post" if on_post else "")
         return [
             f"{key}_synapses = Synapses(",
             f"    {groups}, {key}_equations,",
-            f"    {given}{delay}, namespace={key}_constants, clock=clock, name='{key}')",
+            f"    {given}{delay}, method='exact', namespace={key}_constants, clock=clock, name='{key}')",
         ]
 
-    def _plastic_operations(self, key: str, p: Projection, n_post: int) -> list[str]:
+    def _plastic_operations(self, key: str, p: Projection, rule: PlasticityRule, n_post: int) -> list[str]:
         lines = []
+        if rule.draws:
+            lines += [f"{key}_synapses.number = which + {len(p.synapse_values())}*np.repeat(trials, {len(p.synapse_values())})"]
+        if rule.every_step:
+            lines += [f"{key}_synapses.run_regularly({key}_every_step, clock=clock, when='after_thresholds', name='{key}_every_step')"]
         if p.normalisation and p.normalisation.every_ms:
             steps = int(delay_steps(p.normalisation.every_ms, self.run.dt_ms))
             action = f"lambda: normalise({key}_synapses, {p.normalisation.total!r}, {n_post}*len(trials))"

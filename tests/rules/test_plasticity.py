@@ -44,7 +44,7 @@ def declare(**changes):
         ({"on_pre": "x += 1; w = w - tau"}, UnitError, "joins 1 and second"),
         ({"on_pre": "x += 1; w = tau"}, UnitError, "gives 'w' unit second, but 1 is needed"),
         ({"on_pre": "x += 1; eta = 2"}, SpecError, "sets 'eta', which is a constant"),
-        ({"on_pre": "w = w - rand()"}, SpecError, "draws random numbers"),
+        ({"on_pre": "w = w - randn()"}, SpecError, "draws normal numbers, which engines could not draw alike; build them from rand"),
         ({"on_pre": "w * 2"}, SpecError, "on_pre 'w \\* 2' is not 'x = …'"),
         ({"pre_traces": "dx/dt = -x*x/tau : 1"}, SpecError, "'x' of rule 'pair' does not decay exponentially"),
         ({"pre_traces": "dx/dt = x/tau : 1"}, SpecError, "does not decay exponentially"),

@@ -153,7 +153,7 @@ def record(t, b, states, low, high, which, trace):
 @shared
 def send(
     now, b, ids, first, last, begin, end, start, offset, weight, scale, flight, in_start, in_synapse, in_pre, full, warm_list, warm_n,
-    due, due_n,
+    due, due_n, head, gains,
 ):  # fmt: skip
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
     weights, arriving = weight[b], flight.reshape(flight.size)
@@ -161,8 +161,9 @@ def send(
     shift = np.uint64(now) * size
     for k in range(first, last):
         i = ids[k]
+        gain = scale * gains[i, head[i]]
         for s in range(begin[i], end[i]):
-            arriving[(shift + offset[s]) & mask] += weights[s] * scale
+            arriving[(shift + offset[s]) & mask] += weights[s] * gain
         for a in range(warm_n[0]):
             n = warm_list[a]
             if full:
@@ -245,7 +246,7 @@ def fade(now, traces, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, 
 
 @shared
 def forget(
-    low, high, always, flight, traces, is_hot, warm, cooled, dirty, newest, latest, steps, values, head, due, due_n, hot, hot_n, warm_list,
+    low, high, always, flight, traces, is_hot, warm, cooled, dirty, newest, latest, steps, values, head, gains, due, due_n, hot, hot_n, warm_list,
     warm_n,
 ):  # fmt: skip
     """No spike has happened yet."""
@@ -255,6 +256,7 @@ def forget(
     steps[:] = NEVER
     values[:] = 0
     head[:] = 0
+    gains[:] = 1
     flight[:, low:high] = 0
     traces[:, low:high] = 0
     cooled[low:high] = NEVER
@@ -267,7 +269,7 @@ def forget(
 
 @shared
 def normalise(
-    now, total, b, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, flight, due, due_n,
+    now, total, b, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, gains, flight, due, due_n,
     warm, warm_list, warm_n, cooled, hot, hot_n, is_hot, dirty,
 ):  # fmt: skip
     """Before step `now`: scale the incoming weights of every neuron for which they changed, so that they sum to total.
@@ -294,7 +296,7 @@ def normalise(
             if newest[i] > arrived:  # spikes on their way carry the new weight, too
                 h = head[i]
                 while steps[i, h] > arrived:
-                    flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (new - old) * scale
+                    flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (new - old) * scale * gains[i, h]
                     h = h - 1 if h > 0 else steps.shape[1] - 1
         if inside:
             warm[n] = min(warm[n], 1)
@@ -327,7 +329,7 @@ def normalise_now(now, total, low, high, *arrays):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def replace_weights(now, values, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, flight, dirty):
+def replace_weights(now, values, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, gains, flight, dirty):
     """Before step `now` of a session: other weights, also for the spikes on their way."""
     weights = weight[0]
     for n in range(low, high):
@@ -336,6 +338,6 @@ def replace_weights(now, values, low, high, weight, scale, in_start, in_synapse,
             s = in_synapse[q]
             i, h = in_pre[q], head[in_pre[q]]
             while steps[i, h] > now - 1 - in_delay[q]:
-                flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (values[s] - weights[s]) * scale
+                flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (values[s] - weights[s]) * scale * gains[i, h]
                 h = h - 1 if h > 0 else steps.shape[1] - 1
             weights[s] = values[s]

@@ -11,7 +11,8 @@ up the one that had arrived.
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
 i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post], both rounded up to powers of two:
 what arrives. due […, slots]: which synapses (places in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
-neuron, as a ring. traces [traces, N_post].
+neuron, as a ring, gains [N_pre, M] what each of them transmits of a weight. traces [traces, N_post]. memory [trials, states, S]: what
+single synapses remember, as it was at step touched [trials, S], both by postsynaptic neuron.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.meeting import unshared_zeros
 from spiketwin.models.network import Projection
-from spiketwin.models.plasticity import WEIGHT, PlasticityRule
+from spiketwin.models.plasticity import GATE, WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
 from spiketwin.models.units import identifiers, unit
 
@@ -37,10 +38,21 @@ FIXED = (
     "constants", "powers", "rates", "decay", "read",
 )  # fmt: skip
 WARMTH = ("warm", "warm_list", "warm_n", "cooled")
-PAST = ("newest", "latest", "steps", "values", "head")
+PAST = ("newest", "latest", "steps", "values", "head", "gains")
 BY_TARGET = ("flight", "traces", "is_hot", "warm", "cooled", "dirty")
 MOVING = (*BY_TARGET, *PAST, "due", "due_n", "hot", "hot_n", "warm_list", "warm_n")
-ARRAYS = (*FIXED, "begin", "end", *MOVING)  # begin, end [N_pre]: the synapses that reach the neurons of a thread
+MEMORY = ("memory", "touched", "memory_powers", "memory_rates")  # where the rule has states of synapses
+CHANCE = ("draw_key", "draws")  # where it draws random numbers
+
+
+def arrays(rule: PlasticityRule) -> tuple[str, ...]:
+    """Names of all that the rule's code works on. begin, end [N_pre]: the synapses that reach the neurons of a thread."""
+    return (*FIXED, "begin", "end", *MOVING, *own_arrays(rule))
+
+
+def own_arrays(rule: PlasticityRule) -> tuple[str, ...]:
+    """What the statements of some rules need, and others do not."""
+    return MEMORY * bool(rule.memory) + CHANCE * bool(rule.draws)
 
 
 class PlasticSynapses:
@@ -76,6 +88,14 @@ class PlasticSynapses:
             "decay": np.exp(-rates["post"]).astype(dtype),
             "read": np.isin(np.arange(len(rates["post"])), [k for k, _ in _used(rule.statements["pre"], rule.traces["post"])]),
         }
+        if rule.memory:
+            forgetting = np.array([rule.decay_rates[x] for x in rule.memory]) * (dt_ms * 1e-3)
+            self.fixed |= {
+                "memory": np.zeros((trials, len(rule.memory), len(pre)), dtype),
+                "touched": np.zeros((trials, len(pre)), np.int64),
+                "memory_powers": np.exp(-forgetting[:, None] * np.arange(POWERS)).astype(dtype),
+                "memory_rates": forgetting.astype(dtype),
+            }
         integer, byte = np.dtype(np.int64), np.dtype(np.uint8)
         self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {
             "flight": ((slots, row), dtype),
@@ -87,6 +107,7 @@ class PlasticSynapses:
             "steps": ((n_pre, furthest + 2), integer),
             "values": ((n_pre, furthest + 2, len(rates["pre"])), dtype),
             "head": ((n_pre,), integer),
+            "gains": ((n_pre, furthest + 2), dtype),
             "traces": ((len(rates["post"]), n_post), dtype),
             "hot": ((n_post,), np.dtype(np.uint32)),
             "hot_n": ((1,), integer),
@@ -105,39 +126,42 @@ class PlasticSynapses:
 
 @lru_cache(maxsize=64)
 def rests(rule: PlasticityRule) -> bool:
-    """Whether on_pre leaves every weight within the bounds as it is while all postsynaptic traces are zero."""
+    """Whether on_pre leaves every weight within the bounds, and every state of a synapse, as it is while all postsynaptic traces are zero."""
+    import sympy
+
     from spiketwin.models.discretisation.symbols import symbol, to_sympy
 
+    chance = {"int": lambda x: sympy.Piecewise((1, x), (0, True)), "rand": lambda k: sympy.Symbol(f"rand{k}", positive=True)}
     now = {symbol(x): 0 for x in rule.traces["post"]}
     w = symbol(WEIGHT)
     for s in rule.statements["pre"]:
         try:
-            value = to_sympy(s.expression).subs(now)
+            value = to_sympy(s.expression, chance).subs(now)
         except (TypeError, ValueError, NameError):  # what sympy cannot read is not proved
             return False
         old = now.get(symbol(s.target), symbol(s.target))
         now[symbol(s.target)] = {"=": value, "+=": old + value, "-=": old - value}[s.operator]
     clip = to_sympy(f"clip({WEIGHT}, {rule.bounds[0]}, {rule.bounds[1]})") if "inf" not in " ".join(rule.bounds) else w
-    return now.get(w, w) in (w, clip)
+    return now.get(w, w) in (w, clip) and all(now.get(symbol(x), symbol(x)) == symbol(x) for x in rule.memory)
 
 
 # -- the rule as code ------------------------------------------------------------------------------
 
 
 def rule_source(rule: PlasticityRule, name: str = "@NAME") -> str:
-    """Three functions: emit_ (presynaptic neurons fire), arrive_ (spikes reach synapses that learn), learn_ (targets fire)."""
-    return _emit(rule, name) + _arrive(rule, name) + _learn(rule, name)
+    """emit_ (presynaptic neurons fire), arrive_ (spikes reach synapses that learn), learn_ (targets fire), go_on_ (time passes)."""
+    return _emit(rule, name) + _arrive(rule, name) + _learn(rule, name) + (_go_on(rule, name) if rule.every_step else "")
 
 
-def rule_arguments(function: str, w: int) -> str:
-    """The arrays of projection w that a function takes, as in its definition."""
-    return ", ".join(f"{a}{w}" for a in TAKES[function])
+def rule_arguments(function: str, w: int, rule: PlasticityRule | None = None) -> str:
+    """The arrays of projection w that a function takes, as in its definition. rule: whose statements the function runs, if any."""
+    return ", ".join(f"{a}{w}" for a in (*TAKES[function], *(own_arrays(rule) if rule else ())))
 
 
 HISTORY = (*PAST, "constants", "powers", "rates")
 TAKES = {
     "emit": HISTORY,
-    "send": ("begin", "end", "start", "offset", "weight", "scale", "flight", "in_start", "in_synapse", "in_pre", "full", "warm_list", "warm_n", "due", "due_n"),
+    "send": ("begin", "end", "start", "offset", "weight", "scale", "flight", "in_start", "in_synapse", "in_pre", "full", "warm_list", "warm_n", "due", "due_n", "head", "gains"),
     "arrive": (
         "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
     ),
@@ -145,18 +169,21 @@ TAKES = {
         "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "due", "due_n",
         "hot", "hot_n", "is_hot", *WARMTH, "dirty",
     ),
+    "go_on": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "dirty"),
     "normalise": (
-        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "limits", "newest", "steps", "head", "flight",
+        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "limits", "newest", "steps", "head", "gains", "flight",
         "due", "due_n", *WARMTH, "hot", "hot_n", "is_hot", "dirty",
     ),
-    "replace": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "newest", "steps", "head", "flight", "dirty"),
+    "replace": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "newest", "steps", "head", "gains", "flight", "dirty"),
     "fade": ("traces", "decay", "read", "hot", "hot_n", "is_hot", *WARMTH, "always"),
     "forget": ("always", *MOVING),
 }  # fmt: skip
 
 
-def _head(function: str, name: str, first: str, extra: Iterable[str] = ()) -> list[str]:
-    parts = [first, *(f"_{a}" for a in TAKES[function]), *extra]
+def _head(function: str, name: str, first: str, rule: PlasticityRule | None = None) -> list[str]:
+    parts = [first, *(f"_{a}" for a in TAKES[function])]
+    if rule:
+        parts += [*(f"_{a}" for a in own_arrays(rule)), *(f"_all_{state}_post" for state in rule.post_states)]
     return ["", "", "@kernel", f"def {function}_{name}({', '.join(parts)}):"]
 
 
@@ -165,7 +192,9 @@ def _constants(rule: PlasticityRule) -> list[str]:
 
 
 def _code(statements: Iterable[Statement], indent: int) -> list[str]:
-    return [f"{' ' * indent}{s.target} {s.operator} {s.expression}" for s in statements]
+    """rand(k), the rule's k-th, is drawn for synapse _s of trial _b at this step."""
+    text = [f"{s.target} {s.operator} {s.expression}" for s in statements]
+    return [" " * indent + line.replace("rand(", "draw(_draw_key, _draws, _b * _weights.size + _s, _now, ") for line in text]
 
 
 def _used(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[int, str]]:
@@ -199,8 +228,23 @@ def _traces(traces: list[tuple[int, str]], last: str, step: str, indent: int) ->
     return [f"{' ' * indent}{line}" for line in lines]
 
 
-def _change(indent: int) -> list[str]:
-    """The weight of synapse _s from neuron _i to _n is now w; what is on its way is mended."""
+def _memory(rule: PlasticityRule, indent: int) -> list[str]:
+    """What synapse _q remembers, at this step."""
+    if not rule.memory:
+        return []
+    factor = "_memory_powers[{0}, _age] if _age < _memory_powers.shape[1] else exp(-_memory_rates[{0}] * _age) if _memory_rates[{0}] * _age < {1} else 0.0"
+    lines = ["_age = _now - _touched[_b, _q]"]
+    lines += [f"{x} = _memory[_b, {k}, _q] * ({factor.format(k, GONE)})" for k, x in enumerate(rule.memory)]
+    return [f"{' ' * indent}{line}" for line in lines]
+
+
+def _remember(rule: PlasticityRule, indent: int) -> list[str]:
+    lines = [f"_memory[_b, {k}, _q] = {x}" for k, x in enumerate(rule.memory)] + ["_touched[_b, _q] = _now"] * bool(rule.memory)
+    return [f"{' ' * indent}{line}" for line in lines]
+
+
+def _change(rule: PlasticityRule, indent: int) -> list[str]:
+    """The weight of synapse _s from neuron _i to _n is now w, and its states are kept; what is on its way after step _at is mended."""
     lines = [
         f"if {WEIGHT} != _old:",
         f"    _weights[_s] = {WEIGHT}",
@@ -208,10 +252,10 @@ def _change(indent: int) -> list[str]:
         "    if _newest[_i] > _at:",
         "        _h = _head[_i]",
         "        while _steps[_i, _h] > _at:",
-        f"            _flight[(_steps[_i, _h] + _in_delay[_q]) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale",
+        f"            _flight[(_steps[_i, _h] + _in_delay[_q]) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale * _gains[_i, _h]",
         "            _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
     ]
-    return [f"{' ' * indent}{line}" for line in lines]
+    return _remember(rule, indent) + [f"{' ' * indent}{line}" for line in lines]
 
 
 def _emit(rule: PlasticityRule, name: str) -> str:
@@ -219,11 +263,13 @@ def _emit(rule: PlasticityRule, name: str) -> str:
     traces = list(enumerate(rule.traces["pre"]))
     lines = [*_head("emit", name, "_now, _ids, _first, _last"), *_constants(rule)]
     lines += ["    for _k in range(_first, _last):", "        _i = _ids[_k]"]
-    lines += _traces(traces, "_now", "_now", 8) + _code(rule.trace_statements("pre"), 8)
+    lines += _traces(traces, "_now", "_now", 8)
+    lines += [f"        _gain = {rule.efficacy or 1.0}", *_code(rule.trace_statements("pre"), 8)]
     lines += [
         "        _h = _head[_i] + 1 if _head[_i] + 1 < _steps.shape[1] else 0",
         "        _head[_i] = _h",
         "        _newest[_i] = _steps[_i, _h] = _now",
+        "        _gains[_i, _h] = _gain",
     ]
     lines += [f"        _latest[_i, {k}] = _values[_i, _h, {k}] = {x}" for k, x in traces]
     return "\n".join(lines) + "\n"
@@ -233,7 +279,7 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
     """Spikes arrive at step _now: the synapses that are due learn."""
     statements = rule.statements["pre"]
     pre, post = (_used(statements, rule.traces[side]) for side in ("pre", "post"))
-    lines = [*_head("arrive", name, "_now, _b", _states(rule)), *_constants(rule)]
+    lines = [*_head("arrive", name, "_now, _b", rule), *_constants(rule)]
     lines += [
         "    _weights, _slot = _weight[_b], _now % _due_n.size",
         "    for _k in range(_due_n[_slot]):",
@@ -243,8 +289,8 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
     ]
     # the spike that arrives is among them: before it the traces were what the one before has left
     lines += _traces(pre, "_at - 1", "_at", 8)
-    lines += [f"        {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
-    lines += [f"        {WEIGHT} = _old = _weights[_s]", *_code(statements, 8), *_change(8), "    _due_n[_slot] = 0"]
+    lines += [f"        {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8) + _memory(rule, 8)
+    lines += [f"        {WEIGHT} = _old = _weights[_s]", *_code(statements, 8), *_change(rule, 8), "    _due_n[_slot] = 0"]
     return "\n".join(lines) + "\n"
 
 
@@ -252,7 +298,7 @@ def _learn(rule: PlasticityRule, name: str) -> str:
     """Neurons _ids[_first:_last] fire at step _now: their synapses learn, then their traces change."""
     statements, traces = rule.statements["post"], list(enumerate(rule.traces["post"]))
     pre, post = (_used(statements, rule.traces[side]) for side in ("pre", "post"))
-    lines = [*_head("learn", name, "_now, _b, _ids, _first, _last", _states(rule)), *_constants(rule)]
+    lines = [*_head("learn", name, "_now, _b, _ids, _first, _last", rule), *_constants(rule)]
     lines += [
         "    _weights = _weight[_b]",
         "    for _k in range(_first, _last):",
@@ -261,21 +307,36 @@ def _learn(rule: PlasticityRule, name: str) -> str:
         f"{', '.join(f'_{a}' for a in WARMTH)}, _hot, _hot_n, _is_hot)",
     ]
     lines += [f"        _{x} = _traces[{k}, _n]" for k, x in traces]
-    if any(s.target == WEIGHT for s in statements):
+    if any(s.target in (WEIGHT, *rule.memory) for s in statements):
         lines += [
             "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
             "            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
         ]
         lines += _traces(pre, "_at", "_at", 12)
-        lines += [f"            {x} = _{x}" for _, x in post] + _read_states(rule, 12)
-        lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(12)]
+        lines += [f"            {x} = _{x}" for _, x in post] + _read_states(rule, 12) + _memory(rule, 12)
+        lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(rule, 12)]
     lines += [f"        {x} = _{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)
     lines += [f"        _traces[{k}, _n] = {x}" for k, x in traces]
     return "\n".join(lines) + "\n"
 
 
-def _states(rule: PlasticityRule) -> list[str]:
-    return [f"_all_{state}_post" for state in rule.post_states]
+def _go_on(rule: PlasticityRule, name: str) -> str:
+    """Step _now, before anything arrives: every_step, for the synapses of neurons _low … _high."""
+    statements = rule.statements["every"]
+    pre, post = (_used([*statements, *_condition(rule)], rule.traces[side]) for side in ("pre", "post"))
+    lines = [*_head("go_on", name, "_now, _b, dt, _low, _high", rule), *_constants(rule)]
+    lines += ["    _weights = _weight[_b]", "    for _n in range(_low, _high):"]
+    lines += [f"        _{x} = {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
+    lines += [f"        if not ({rule.every_step_if}):", "            continue"] * bool(rule.every_step_if)
+    lines += ["        for _q in range(_in_start[_n], _in_start[_n + 1]):"]
+    lines += ["            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - 1 - _in_delay[_q]"]
+    lines += _traces(pre, "_at", "_at + 1", 12) + [f"            {x} = _{x}" for _, x in post] + _memory(rule, 12)
+    lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(rule, 12)]
+    return "\n".join(lines) + "\n"
+
+
+def _condition(rule: PlasticityRule) -> list[Statement]:
+    return [Statement(GATE, "=", rule.every_step_if)] if rule.every_step_if else []
 
 
 def _read_states(rule: PlasticityRule, indent: int) -> list[str]:

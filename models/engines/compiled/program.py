@@ -24,6 +24,7 @@ from spiketwin.models.engines.compiled.source import (
     used_names,
 )
 from spiketwin.models.engines.poisson import line, stream
+from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
 from spiketwin.models.plasticity import PlasticityRule
@@ -212,6 +213,7 @@ class Program:
         run, populations = self.run, self.run.network.populations
         self.plastic[w] = synapses = PlasticSynapses(projection, rule, run.dt_ms, run.trials, self.dtype)
         self.shared |= {f"{name}{w}": value for name, value in synapses.fixed.items()}
+        self.shared |= {f"step{w}": run.dt_s, f"draw_key{w}": synapse_stream(run.seed, w), f"draws{w}": rule.draws}
         normalisation, recorded = projection.normalisation, bool(run.record.get(projection.name))
         if regular := bool(normalisation and normalisation.every_ms):
             self.shared |= {f"total{w}": normalisation.total, f"every{w}": max(int(base.delay_steps(normalisation.every_ms, run.dt_ms)), 1)}

@@ -16,6 +16,7 @@ from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now,
 from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
 from spiketwin.models.engines.compiled.source import source
+from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.poisson import line, stream, stretch
 from spiketwin.models.network import Network, PoissonSource, Projection
 from spiketwin.models.recording import Record, Recording
@@ -43,7 +44,7 @@ class Session:
         for w in self._program.plastic:
             for part in range(self._team.parts):
                 forget_now(*self._bounds(w, part), *self._arrays(w, TAKES["forget"], part))
-        self._keys = [stream(seed, s) for s in range(len(network.sources))]
+        self._seed(seed)
         self._step, self._runs, self._budget = 0, 0, 1 << 12
 
     def __repr__(self) -> str:
@@ -75,7 +76,7 @@ class Session:
             raise ValueError(
                 f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights"
             )
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = dict(self._chance)
         for s, (events, offsets) in enumerate(self._events(inputs or {}, steps)):
             arrays |= {f"events{s}": events, f"offsets{s}": offsets}
         for p, population in enumerate(self.network.populations):
@@ -175,10 +176,14 @@ class Session:
             for w in self._program.plastic:
                 self._restore_lists(w, saved[f"due{w}"])
             self._step, self._runs, self.seed = (int(saved[n]) for n in ("step", "runs", "seed"))
-        self._keys = [stream(self.seed, s) for s in range(len(self.network.sources))]
+        self._seed(self.seed)
         return self
 
     # -- inside --
+
+    def _seed(self, seed: int) -> None:
+        self._keys = [stream(seed, s) for s in range(len(self.network.sources))]
+        self._chance = {f"draw_key{w}": synapse_stream(seed, w) for w in self._program.plastic}
 
     def _projection(self, name: str) -> tuple[int, Projection]:
         known = {self.network.projections[w].name: w for w in self._program.plastic}
@@ -200,7 +205,8 @@ class Session:
         kept |= {name: team.gathered(name, int(name[4:].split("_")[0])) for name in self._program.slots}
         kept |= {f"hold{p}": team.gathered(f"hold{p}", p) for p in range(len(team.edges))}
         for w in plastic:
-            kept[f"weight{w}"] = np.asarray(team.array(f"weight{w}"))
+            shared = ("weight", *(("memory", "touched") if self.network.projections[w].rule.memory else ()))
+            kept |= {f"{n}{w}": np.asarray(team.array(f"{n}{w}")) for n in shared}
             kept |= {f"{n}{w}": team.gathered(f"{n}{w}", self._program.wires[w].target) for n in BY_TARGET}
             kept |= {f"{n}{w}": np.asarray(team.array(f"{n}{w}")) for n in PAST}  # the same for every thread
         return kept

@@ -22,7 +22,7 @@ from spiketwin.models.discretisation import derive, margin
 from spiketwin.models.discretisation.conditions import written_out
 from spiketwin.models.discretisation.functions import scalar_functions
 from spiketwin.models.discretisation.printing import code
-from spiketwin.models.engines.compiled.plastic import ARRAYS, rule_arguments, rule_source
+from spiketwin.models.engines.compiled.plastic import arrays, rule_arguments, rule_source
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.units import UNITS
@@ -41,6 +41,7 @@ from spiketwin.models.engines.compiled.kernels import (
     receive_gated, record, record_weights, send, warm_up, wide_vectors,
 )
 from spiketwin.models.engines.poisson import draw_step
+from spiketwin.models.engines.synapse_draws import draw
 from spiketwin.models.engines.vector_math import exp, expm1, exprel, log, tanh
 
 arctan, minimum, maximum = atan, min, max
@@ -155,7 +156,7 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     here = Path(__file__)
     called = here.with_name("kernels.py").read_bytes() + here.with_name("meeting.py").read_bytes()
-    called += b"".join(here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson"))
+    called += b"".join(here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson", "synapse_draws"))
     version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names, rules)
 
@@ -168,7 +169,8 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
         names += [f"ring{p}_{r}" for r in range(len(cell.rings))]
     for w, wire in enumerate(wires):
         if wire.rule:
-            names += [f"{array}{w}" for array in ARRAYS]
+            names += [f"{array}{w}" for array in arrays(wire.rule)]
+            names += [f"step{w}"] * bool(wire.rule.every_step)
             names += [f"total{w}", f"every{w}"] * wire.normalised + [f"weight_trace{w}"] * wire.recorded
             continue
         names += [f"weight{w}"] if wire.kind == "dense" else [f"begin{w}", f"end{w}", f"post{w}", f"weight{w}"]
@@ -307,6 +309,10 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
                 step += [f"if last{p} > first{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, first{p}, last{p}, now)"]
             case "condition":
                 step += [f"if last{p} > first{p}:", f"    hold_on(hold{p}, ids{p}, first{p}, last{p})"]
+    for w, wire in plastic:
+        if wire.rule and wire.rule.every_step:
+            given = ["now, b", f"step{w}", _bounds(wire), rule_arguments("go_on", w, wire.rule), *_post_states(wire, cells)]
+            step += [f"go_on_{rules[w]}({', '.join(given)})"]
     step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
     for w, wire in enumerate(wires):
         if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
@@ -318,7 +324,7 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
             ids = f"ids{wire.target}, first{wire.target}, last{wire.target}"
             step += [
                 f"if last{wire.target} > first{wire.target}:",
-                f"    learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w), *_post_states(wire, cells)])})",
+                f"    learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w, wire.rule), *_post_states(wire, cells)])})",
             ]
     step += [_reception(p, cell, receptor, f"ring{p}_{r}") for p, cell in cell_of for r, receptor in enumerate(cell.rings)]
     for p, cell in spiking:
@@ -358,7 +364,7 @@ def _plastic_delivery(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) ->
         f"    send(now, b, {_fired(wire)}, {rule_arguments('send', w)})",
         _reception(wire.target, cells[wire.target], cells[wire.target].spec.states[wire.state], f"flight{w}"),
         f"if due_n{w}[now % due_n{w}.size] > 0:",
-        f"    arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w), *_post_states(wire, cells)])})",
+        f"    arrive_{rule}({', '.join(['now, b', rule_arguments('arrive', w, wire.rule), *_post_states(wire, cells)])})",
     ]
 
 
