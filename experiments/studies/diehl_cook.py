@@ -20,7 +20,7 @@ import scipy.sparse
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron
 from spiketwin.models.plasticity import Normalisation
-from spiketwin.rules.diehl_cook import COLUMN_SUM, diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import COLUMN_SUM, diehl_cook
 
 if TYPE_CHECKING:
     from spiketwin.models.engines.compiled.session import Session

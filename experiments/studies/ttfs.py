@@ -206,14 +206,14 @@ def curves(trained: Trained) -> dict[str, list[float]]:
     return {name: [row[name] for row in trained.history] for name in trained.history[0] if name != "epoch"}
 
 
-def checkpoint(folder: Path | None, seed: int) -> Path | None:
-    """What a stopped training resumes from."""
-    return folder / f"checkpoint_{seed}.safetensors" if folder else None
+def checkpoint(folder: Path | None, seed: int, size: str = "") -> Path | None:
+    """What a stopped training resumes from. size: tells networks of one experiment apart."""
+    return folder / f"checkpoint{size}_{seed}.safetensors" if folder else None
 
 
-def weights(folder: Path, seed: int) -> Path:
+def weights(folder: Path, seed: int, size: str = "") -> Path:
     """The trained weights of a seed."""
-    return folder / f"weights_{seed}.safetensors"
+    return folder / f"weights{size}_{seed}.safetensors"
 
 
 def save_weights(path: Path, trained: Trained) -> Path:

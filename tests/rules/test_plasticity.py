@@ -13,7 +13,7 @@ from spiketwin.models import Network, Parameter, Population, Projection, SpecErr
 from spiketwin.models.network import Convolution
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.rules import RULES, rule
-from spiketwin.rules.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 
 TAU = {"tau": Parameter(20, "ms", "(0, inf)"), "eta": Parameter(0.01)}
 

@@ -9,7 +9,7 @@ from spiketwin.models.engines.compiled import CompiledEngine, program
 from spiketwin.models.network import Network, PoissonSource, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron
 from spiketwin.models.spikes import Spikes
-from spiketwin.rules.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 
 SIZE, STEPS, DT_MS = 200, 100, 0.5
 

@@ -10,7 +10,7 @@ from spiketwin.models import Network, Parameter, PoissonSource, Population, Proj
 from spiketwin.models.engines.brian import BrianEngine
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
-from spiketwin.rules.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 
 BRIAN, COMPILED = BrianEngine(codegen="numpy"), CompiledEngine()
 FAST = diehl_cook.with_parameters(nu_pre=0.02, nu_post=0.1)  # weights move within seconds

@@ -9,7 +9,7 @@ import scipy.sparse
 from spiketwin.models import Network, PoissonSource, Population, Projection, Spikes, SpikeSource, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.plasticity import Normalisation
-from spiketwin.rules.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 
 ENGINE = CompiledEngine()
 DT_MS = 0.5

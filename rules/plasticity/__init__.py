@@ -1,0 +1,57 @@
+"""Every learning rule that runs in a simulation, by name. A new rule is a declaration in this folder and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from spiketwin.models.plasticity import PlasticityRule
+from spiketwin.models.spec import unknown
+from spiketwin.rules.plasticity import hebb, homeostasis, pair, reward, short_term, stochastic, triplet
+from spiketwin.rules.plasticity.calcium import calcium
+from spiketwin.rules.plasticity.clopath import clopath
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.homeostasis import together
+from spiketwin.rules.plasticity.inhibitory import inhibitory
+
+RULES: Mapping[str, PlasticityRule] = MappingProxyType(
+    {
+        r.name: r
+        for r in (
+            pair.additive,
+            pair.multiplicative,
+            pair.power_law,
+            pair.nearest,
+            pair.anti_hebbian,
+            triplet.cortex,
+            triplet.cortex_nearest,
+            triplet.hippocampus,
+            triplet.hippocampus_nearest,
+            clopath,
+            calcium,
+            diehl_cook,
+            stochastic.traces,
+            stochastic.window,
+            stochastic.graded,
+            reward.izhikevich,
+            reward.florian,
+            inhibitory,
+            hebb.hebb,
+            hebb.oja,
+            hebb.bcm,
+            homeostasis.scaling,
+            short_term.depressing,
+            short_term.facilitating,
+        )
+    }
+)
+
+
+def rule(name: str) -> PlasticityRule:
+    """The learning rule of that name. Raises ValueError that suggests the closest name."""
+    if name not in RULES:
+        raise ValueError(unknown(name, "rule", "spiketwin", RULES))
+    return RULES[name]
+
+
+__all__ = ["RULES", "rule", "together"]

@@ -1,0 +1,106 @@
+"""What given spike times do to a weight: each protocol a synapse of its own, all run side by side.
+
+A neuron is made to fire at given times by a teacher, a strong input beside the synapse under study, which itself is too weak to be
+felt. Times are those at which a presynaptic spike arrives and at which the neuron fires.
+
+Source: Bi & Poo 1998, J. Neurosci. 18:10464, for pairs; Sjöström, Turrigiano & Nelson 2001, Neuron 32:1149, for their rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from spiketwin.models.network import Network, Population, Projection, SpikeSource
+from spiketwin.models.neurons import lif_delta
+from spiketwin.models.neurons.listening import listening
+from spiketwin.models.plasticity import PlasticityRule
+from spiketwin.models.spec import NeuronSpec
+from spiketwin.models.spikes import Spikes
+
+
+class Protocol(NamedTuple):
+    """Times in ms at which presynaptic spikes arrive, and at which the postsynaptic neuron fires."""
+
+    pre_ms: Sequence[float] | np.ndarray
+    post_ms: Sequence[float] | np.ndarray
+
+
+class Teacher(NamedTuple):
+    """What makes a neuron fire in the next step, and once: a weight, its unit and the receptor it acts on. faint: the unit of the weight
+    under study, in which it is not felt."""
+
+    receptor: str
+    weight: float
+    unit: str
+    faint: str
+
+
+TEACHER = Teacher("v", 100.0, "mV", "nV")  # for lif_delta: far above threshold at once, and reset by the spike
+
+
+def pairs(delta_ms: float, *, count: int = 60, rate_hz: float = 1.0, start_ms: float = 100.0) -> Protocol:
+    """`count` pairs, the postsynaptic spike delta_ms after the presynaptic one (before it where negative), `rate_hz` pairs a second.
+
+    Raises ValueError for a rate or count that is not positive.
+    """
+    if not (rate_hz > 0 and count > 0):
+        raise ValueError(f"{count} pairs at {rate_hz} Hz: both must be positive")
+    at = start_ms + np.arange(count) * (1e3 / rate_hz)
+    return Protocol(at - min(delta_ms, 0.0), at + max(delta_ms, 0.0))
+
+
+def weight_changes(
+    rule: PlasticityRule,
+    protocols: Sequence[Protocol],
+    *,
+    weight: float = 0.5,
+    dt_ms: float = 0.1,
+    neuron: NeuronSpec = lif_delta,
+    teacher: Teacher = TEACHER,
+    after_ms: float = 200.0,
+    engine: str = "compiled",
+    seed: int = 0,
+) -> np.ndarray:
+    """Change of the weight by each protocol, [P].
+
+    weight: at the start.  neuron: gets the states that the rule reads.  after_ms: how long to wait after the last spike.
+    Raises ValueError for times before the first step, or bad input that the engine names.
+    """
+    from spiketwin.models.engines import get_engine
+
+    n = len(protocols)
+    times = [np.asarray(t, dtype=float) for p in protocols for t in p]
+    last = max((t.max() for t in times if t.size), default=0.0)
+    if min((t.min() for t in times if t.size), default=1.0) < dt_ms:
+        raise ValueError(f"a spike comes before the second step of {dt_ms} ms; let protocols start later")
+    steps = int(np.ceil((last + after_ms) / dt_ms))
+
+    def spikes(side: int, early: int) -> Spikes:
+        step = [np.rint(np.asarray(p[side]) / dt_ms).astype(int) - early for p in protocols]
+        which = np.repeat(np.arange(n), [len(s) for s in step])
+        return Spikes(np.concatenate(step), np.zeros_like(which), which, (steps, 1, n), dt_ms)
+
+    one_to_one = scipy.sparse.diags_array(np.ones(n), format="csr")
+    spec = listening(neuron, rule.post_states)
+    held = {"tau_ref": 0} if "tau_ref" in spec.parameters else {}
+    network = Network(
+        [Population("cells", spec, n, held)],
+        [
+            Projection("input", "cells", one_to_one * weight, teacher.receptor, teacher.faint, name="studied", rule=rule),
+            Projection("teacher", "cells", one_to_one * teacher.weight, teacher.receptor, teacher.unit),
+        ],
+        [SpikeSource("input", n), SpikeSource("teacher", n)],
+    )
+    # the teacher acts at the end of a step: the neuron fires in the next
+    inputs = {"input": spikes(0, 0), "teacher": spikes(1, 1)}
+    run = get_engine(engine).run(network, inputs, dt_ms=dt_ms, scheme="exact" if spec is lif_delta else "euler", seed=seed)
+    fired = run.spikes["cells"].counts()[0]
+    wanted = np.array([len(p.post_ms) for p in protocols])
+    if (wrong := np.flatnonzero(fired != wanted)).size:
+        k = int(wrong[0])
+        raise ValueError(f"protocol {k} asks for {wanted[k]} postsynaptic spikes, but '{spec.name}' fired {fired[k]} times; change the teacher")
+    return run.weights["studied"][0] - weight
