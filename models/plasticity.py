@@ -106,7 +106,11 @@ class PlasticityRule:
     def statements(self) -> Mapping[str, tuple[Statement, ...]]:
         """What runs at the event of each side, 'pre' and 'post', and in 'every' step; each rand() is numbered, rand(0), rand(1), …"""
         number, made = itertools.count(), {}
-        for side, what, text in (("pre", "on_pre", self.on_pre), ("post", "on_post", self.on_post), ("every", "every_step", self.every_step)):
+        for side, what, text in (
+            ("pre", "on_pre", self.on_pre),
+            ("post", "on_post", self.on_post),
+            ("every", "every_step", self.every_step),
+        ):
             made[side] = parse_statements(DRAW.sub(lambda _: f"rand({next(number)})", text), what)
         return made
 
@@ -189,7 +193,9 @@ def _validate(rule: PlasticityRule) -> None:
             f"rule '{rule.name}' never changes a weight: give on_pre, on_post or every_step, or leave the rule out of the projection"
         )
     if rule.every_step_if and not rule.every_step:
-        raise SpecError(f"rule '{rule.name}' has every_step_if = '{rule.every_step_if}', but no every_step; give it, or leave the condition out")
+        raise SpecError(
+            f"rule '{rule.name}' has every_step_if = '{rule.every_step_if}', but no every_step; give it, or leave the condition out"
+        )
     known = _declared(rule)
     for line in parse_equations(rule.synapse_states):
         if line.kind != "drive":
@@ -284,7 +290,9 @@ def _check_statements(
     for s in rule.statements[side]:
         if s.target in foreign:
             if side == "every":
-                raise SpecError(f"every_step of rule '{rule.name}' sets the trace '{s.target}'; traces change with spikes, in on_pre or on_post")
+                raise SpecError(
+                    f"every_step of rule '{rule.name}' sets the trace '{s.target}'; traces change with spikes, in on_pre or on_post"
+                )
             other = "post" if side == "pre" else "pre"
             raise SpecError(
                 f"{what} of rule '{rule.name}' sets '{s.target}', a trace of the {other}synaptic neuron; it must be set in on_{other}, or "
@@ -294,7 +302,9 @@ def _check_statements(
         if kept or s.target.endswith(("_pre", "_post")):
             raise SpecError(f"{what} of rule '{rule.name}' sets '{s.target}', which is a constant or belongs to Brian2; use another name")
         if "randn" in {w.split("(")[0] for w in s.expression.replace("(", "( ").split()}:
-            raise SpecError(f"{what} of rule '{rule.name}' draws normal numbers, which engines could not draw alike; build them from rand()")
+            raise SpecError(
+                f"{what} of rule '{rule.name}' draws normal numbers, which engines could not draw alike; build them from rand()"
+            )
         found = _dimension(s.expression, known, rule.name, what)
         expected = known.setdefault(s.target, found)
         if found != expected and s.expression.strip() not in ("0", "0.0"):

@@ -1,12 +1,12 @@
 """How weights change: plasticity and training rules, surrogate gradients, losses, read-outs.
 
-    plasticity/         learning rules of synapses in a simulation: STDP in all its forms; RULES lists them
-    protocols.py        what given spike times do to a weight
-    figures.py          window(rule) and frequency_curve(rule)
-    surrogate/          a spike's step forward and its bump backward
-    spike_backprop.py   errors of spike counts, sent back once (Lee et al. 2020)
-    losses.py           of counts, membranes and first spikes
-    regularisers.py     prices of too much and too little activity
+plasticity/         learning rules of synapses in a simulation: STDP in all its forms; RULES lists them
+protocols.py        what given spike times do to a weight
+figures.py          window(rule) and frequency_curve(rule)
+surrogate/          a spike's step forward and its bump backward
+spike_backprop.py   errors of spike counts, sent back once (Lee et al. 2020)
+losses.py           of counts, membranes and first spikes
+regularisers.py     prices of too much and too little activity
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ def sizes(config: Config) -> dict[str, Config]:
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> dict[str, ttfs.Trained]:
     """The trained networks, for the cross-check."""
     return {
-        f"{NAME}{size}": train(own, seed, checkpoint=ttfs.checkpoint(folder, seed, size), quiet=quiet) for size, own in sizes(config).items()
+        f"{NAME}{size}": train(own, seed, checkpoint=ttfs.checkpoint(folder, seed, size), quiet=quiet)
+        for size, own in sizes(config).items()
     }
 
 

@@ -41,7 +41,9 @@ class Config:
 
 
 def base(config: Config) -> fashion_ttfs.Config:
-    return fashion_ttfs.Config(weight_scale=0.2, epochs=config.epochs, learning_rate=config.learning_rate, dt_ms=config.dt_ms, larger=0, replayed=0)
+    return fashion_ttfs.Config(
+        weight_scale=0.2, epochs=config.epochs, learning_rate=config.learning_rate, dt_ms=config.dt_ms, larger=0, replayed=0
+    )
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:

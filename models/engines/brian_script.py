@@ -137,7 +137,9 @@ def every_step_of(rule: PlasticityRule) -> list[str]:
     kept, out = {WEIGHT, *rule.memory}, [f"{GATE} = int({rule.every_step_if})"]
     for s in parse_statements("\n".join(lines), "every_step"):
         value = {"=": s.expression, "+=": f"{s.target} + ({s.expression})", "-=": f"{s.target} - ({s.expression})"}[s.operator]
-        out.append(f"{s.target} = {GATE}*({value}) + (1 - {GATE})*{s.target}" if s.target in kept else f"{s.target} {s.operator} {s.expression}")
+        out.append(
+            f"{s.target} = {GATE}*({value}) + (1 - {GATE})*{s.target}" if s.target in kept else f"{s.target} {s.operator} {s.expression}"
+        )
     return out
 
 
@@ -386,7 +388,9 @@ TRIALS_AT_ONCE = {self.trials_at_once}  # bounds the memory of the replicas
         constants.append(f"    weight_unit={self._value('', unit_factor(p.unit or '1')[0], p.unit, dimension)},")
         if rule.draws:
             seed = synapse_stream(self.run.seed, self.run.network.projections.index(p))
-            constants.append(f"    drawn=Function(lambda *which: drawn({int(seed)}, {rule.draws}, *which), arg_units=[1, 1, 1], return_unit=1),")
+            constants.append(
+                f"    drawn=Function(lambda *which: drawn({int(seed)}, {rule.draws}, *which), arg_units=[1, 1, 1], return_unit=1),"
+            )
         sent = f"w*weight_unit*({rule.efficacy})" if rule.efficacy else "w*weight_unit"
         on_pre, on_post = [f"{p.receptor}_post += {sent}", *_lines(_draws(rule.on_pre))], _lines(_draws(rule.on_post, rule.on_pre))
         self.head += ["", f"# {p.name}: {rule.name} ({rule.source})", f"{key}_equations = '''", *plastic_equations(rule), "'''"]

@@ -18,7 +18,7 @@ from spiketwin.models.spec import Parameter
 clopath = PlasticityRule(
     name="clopath",
     pre_traces="dx/dt = -x/tau_x : 1",
-    on_pre="w = clip(w - w_max*a_ltd*maximum(v_minus_post - theta_minus, 0*mV)/mV, 0, w_max); x += ms/tau_x",
+    on_pre="w = clip(w - w_max*a_ltd*int(v_minus_post > theta_minus)*(v_minus_post - theta_minus)/mV, 0, w_max); x += ms/tau_x",
     every_step="w = clip(w + w_max*a_ltp*dt/ms*x*(v_post - theta_plus)/mV*(v_plus_post - theta_minus)/mV, 0, w_max)",
     every_step_if="(v_post > theta_plus) and (v_plus_post > theta_minus)",
     post_states={"v": "volt", "v_minus": "volt", "v_plus": "volt"},

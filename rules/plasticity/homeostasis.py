@@ -43,9 +43,18 @@ def together(*rules: PlasticityRule, name: str = "") -> PlasticityRule:
     for other in others:
         parameters = {**other.parameters, **made.parameters}
         if clash := [n for n, p in other.parameters.items() if n != "w_max" and parameters[n] != p]:
-            raise SpecError(f"rules '{made.name}' and '{other.name}' have different parameters '{clash[0]}'; rename one, or give both one value")
+            raise SpecError(
+                f"rules '{made.name}' and '{other.name}' have different parameters '{clash[0]}'; rename one, or give both one value"
+            )
+        own = {*made.decay_rates} & {*other.decay_rates}
+        if own:
+            raise SpecError(
+                f"rules '{made.name}' and '{other.name}' both have a trace or state '{sorted(own)[0]}'; rename it in one of them"
+            )
         if made.every_step_if != other.every_step_if and made.every_step and other.every_step:
-            raise SpecError(f"rules '{made.name}' and '{other.name}' go on in every step under different conditions; write one rule by hand")
+            raise SpecError(
+                f"rules '{made.name}' and '{other.name}' go on in every step under different conditions; write one rule by hand"
+            )
         if made.efficacy and other.efficacy:
             raise SpecError(f"rules '{made.name}' and '{other.name}' both say what a spike transmits; keep one of them")
         joined = {

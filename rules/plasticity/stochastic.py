@@ -61,8 +61,8 @@ window = PlasticityRule(
     name="stochastic_window",
     pre_traces="dx/dt = -x/window : 1",
     on_pre="x = 1",
-    # within the window of a spike its trace is above 1/e
-    on_post=f"recent = int(x > exp(-1)); {chosen('recent*p_plus', UP)}; {chosen('(1 - recent)*p_minus', DOWN)}",
+    # a trace is 1/e one window after the spike; a little less, so that a spike exactly that long ago counts whatever the rounding
+    on_post=f"recent = int(x > 0.999*exp(-1)); {chosen('recent*p_plus', UP)}; {chosen('(1 - recent)*p_minus', DOWN)}",
     parameters=dict(window=Parameter(20, "ms", "(0, inf)", "how long a spike counts as recent"), **SWITCH, **LEVELS),
     bounds=("0", "1"),
     source="Querlioz et al. 2013",
@@ -71,7 +71,7 @@ graded = PlasticityRule(
     name="stochastic_graded",
     pre_traces="dx/dt = -x/window : 1",
     on_pre="x = 1",
-    on_post=f"recent = int(x > exp(-1)); {chosen('recent*p_plus*x', UP)}; {chosen('(1 - recent)*p_minus', DOWN)}",
+    on_post=f"recent = int(x > 0.999*exp(-1)); {chosen('recent*p_plus*x', UP)}; {chosen('(1 - recent)*p_minus', DOWN)}",
     parameters=dict(window=Parameter(20, "ms", "(0, inf)", "how long a spike counts as recent"), **SWITCH, **LEVELS),
     bounds=("0", "1"),
     source="Yousefzadeh et al. 2018",

@@ -329,7 +329,9 @@ def normalise_now(now, total, low, high, *arrays):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def replace_weights(now, values, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, gains, flight, dirty):
+def replace_weights(
+    now, values, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, gains, flight, dirty
+):
     """Before step `now` of a session: other weights, also for the spikes on their way."""
     weights = weight[0]
     for n in range(low, high):
