@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from spiketwin.models.network import Network, Population
 from spiketwin.models.spec import Equation, NeuronSpec, Parameter
 from spiketwin.models.units import BASE, identifiers
@@ -87,17 +89,53 @@ def late_reason(spec: NeuronSpec) -> str:
 
 def inflow_reason(spec: NeuronSpec) -> str:
     """'' or why no current of one step can stand for what jumps into the first receptor of `spec` at the end of the step before."""
-    receptor = spec.inputs[0]
-    touched = [x for x, rate in spec.rates.items() if x != receptor and receptor in _names(spec, rate)]
-    if touched:
-        return f"'{touched[0]}' of '{spec.name}' follows '{receptor}' within a step, and tells a current from a jump"
+    if followers := followers_of(spec):
+        return f"'{followers[0]}' of '{spec.name}' follows '{spec.inputs[0]}' within a step, and tells a current from a jump"
     return late_reason(spec) if spec.threshold else ""
 
 
-def _names(spec: NeuronSpec, expression: str) -> set[str]:
+def followers_of(spec: NeuronSpec) -> list[str]:
+    """States whose rates depend on the first receptor, itself left out."""
+    receptor = spec.inputs[0]
+    return [x for x, rate in spec.rates.items() if x != receptor and receptor in names_in(spec, rate)]
+
+
+def left_of_one(population: Population, scheme: str, dt_ms: float) -> np.ndarray:
+    """What a step leaves of 1 in the first receptor, [N] or []. Raises ValueError where that depends on how much is there."""
+    return _step_of(population, scheme, dt_ms)[0]
+
+
+def inflow_of_one(population: Population, scheme: str, dt_ms: float) -> np.ndarray:
+    """The inflow [N] or [] that brings the first receptor from 0 to 1 in a step. Raises ValueError as left_of_one."""
+    return 1 / _step_of(population, scheme, dt_ms)[1]
+
+
+def _step_of(population: Population, scheme: str, dt_ms: float) -> tuple[np.ndarray, np.ndarray]:
+    """What a step makes of 1 in the first receptor, and of an inflow of 1: read off the derived step, which is affine in both."""
+    from spiketwin.models.discretisation import derive  # sympy takes half a second to import
+
+    spec, step = population.neuron, derive(population.neuron, scheme)
+    advance = step.function("numpy")
+    values = {**population.parameter_values(), **{d: np.zeros(1) for d in spec.drives}, "dt": dt_ms * 1e-3}
+    values |= step.constant_values(values, dt_ms * 1e-3)
+    k = spec.states.index(spec.inputs[0])
+
+    def after(receptor: float, inflow: float) -> np.ndarray:
+        given = values | {s: np.zeros(population.size) for s in spec.states}
+        given |= {spec.inputs[0]: np.full(population.size, receptor), INFLOW: np.full(population.size, inflow)}
+        return np.asarray(advance(*(given[a] for a in step.arguments))[k])
+
+    still = after(0.0, 0.0)
+    left, flown = after(1.0, 0.0) - still, after(0.0, 1.0) - still
+    if not np.allclose(after(2.0, 0.0) - still, 2 * left, rtol=1e-9, atol=0):
+        raise ValueError(f"'{spec.inputs[0]}' of '{spec.name}' does not decay linearly, so no other input stands for what jumps into it")
+    return left, flown
+
+
+def names_in(spec: NeuronSpec, expression: str) -> set[str]:
     """Names in an expression, and in the subexpressions that it uses."""
     found = set(identifiers(expression))
-    return found | {n for name in found & set(spec.subexpressions) for n in _names(spec, spec.subexpressions[name])}
+    return found | {n for name in found & set(spec.subexpressions) for n in names_in(spec, spec.subexpressions[name])}
 
 
 def _text(lines: list[Equation]) -> str:

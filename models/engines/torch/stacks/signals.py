@@ -131,7 +131,7 @@ class Sum(nn.Module):
 class Front:
     """What stands between the stack's input, or nothing, and the current into a population.
 
-    analog, constant: as in Signal.  gain: current per increment of a step.  late: whether the current flows in the step after.
+    analog, constant: as in Signal.  gain: current per increment of a step.  late: whether it flows in the step after.
     """
 
     analog: tuple[nn.Module, ...] | None
@@ -141,15 +141,14 @@ class Front:
 
     @torch.no_grad()
     def current(self, x: Tensor, steps: int) -> np.ndarray:
-        """[T, B, N] (or [T, 1, N] where the input has no part in it) of an input x [1 or T, B, …]."""
+        """Of an input x [1 or T, B, …], that of each step: [T, B, N], or [T, 1, N] where the input has no part in it."""
         arrives = self.constant[None, None]
         if self.analog is not None:
             if any(isinstance(m, DelayedLinear | NormThroughTime) for m in self.analog):
                 x = x.expand(steps, *x.shape[1:])
             arrives = _run(self.analog, x) + arrives
         flows = arrives.flatten(2).numpy() * self.gain
-        flows = np.broadcast_to(flows, (steps, *flows.shape[1:]))
-        return np.concatenate([np.zeros_like(flows[:1]), flows[:-1]]) if self.late else flows
+        return np.broadcast_to(flows, (steps, *flows.shape[1:]))
 
 
 def apply(modules: tuple[nn.Module, ...], x: Tensor) -> Tensor:
