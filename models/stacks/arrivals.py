@@ -105,6 +105,12 @@ def left_of_one(population: Population, scheme: str, dt_ms: float) -> np.ndarray
     return _step_of(population, scheme, dt_ms)[0]
 
 
+def is_leakless(population: Population, scheme: str, dt_ms: float) -> bool:
+    """Whether a step takes next to nothing from the first receptor of some neuron, but not nothing."""
+    left = left_of_one(population, scheme, dt_ms)
+    return bool(((left < 1) & (left > 1 - 1e-6)).any())
+
+
 def inflow_of_one(population: Population, scheme: str, dt_ms: float) -> np.ndarray:
     """The inflow [N] or [] that brings the first receptor from 0 to 1 in a step. Raises ValueError as left_of_one."""
     return 1 / _step_of(population, scheme, dt_ms)[1]

@@ -13,10 +13,12 @@ from spiketwin.experiments import EXPERIMENTS, experiment
 from spiketwin.experiments.crosscheck import trained
 from spiketwin.experiments.crosscheck.networks import crosscheck_networks
 from spiketwin.experiments.crosscheck.subjects import subject
-from spiketwin.experiments.data import load
+from spiketwin.experiments.data import Dataset, Samples, load
+from spiketwin.experiments.studies import deep_spike_backprop
 from spiketwin.experiments.studies.classifier import Classifier, StillNetwork, counts, images
+from spiketwin.experiments.studies.image_classifier import Recipe, spiking
 from spiketwin.models import stack
-from spiketwin.models.stacks import leaky, leaky_integrator
+from spiketwin.models.stacks import AT_ONCE, leaky, leaky_integrator
 
 
 def nothing(run, labels):
@@ -52,6 +54,26 @@ def test_a_stack_is_the_same_in_brian2_and_finer_steps_are_measured():
     votes = network.scores(network.net.double()(images(network.data.test, np.arange(15)).double(), 12)).argmax(1).numpy()
     assert curves["accuracy"]["reference"] == pytest.approx(100 * np.mean(votes == network.data.test.labels[:15]))
     assert len(curves["distance"]["neurons1"]["van_rossum"][1]) == 15
+
+
+@pytest.mark.parametrize("study", ["fashion_conv", "deep_spike_backprop"])
+def test_studies_whose_neurons_hear_at_once_are_the_same_in_brian2(study):
+    """Their networks at the size of a smoke test, after their norms have seen some images."""
+    part = Samples(np.random.default_rng(0).integers(0, 256, (20, 28 * 28)).astype(np.uint8), np.arange(20) % 10, 255)
+    noise = Dataset("noise", part, part, part, (28, 28), tuple("0123456789"), "all three the same", "drawn")
+    if study == "fashion_conv":
+        made = spiking(Recipe("4C3p1-AP4-BN-6C3p1-AP2-BN-FC16-FC10", steps=4, tau_mem_ms=4.0), noise, 0, order=AT_ONCE)
+    else:
+        config = replace(deep_spike_backprop.Config(), steps=6)
+        made = deep_spike_backprop.classifier(config, "4C3p1-AP4-BN-6MS3-N-GAP-FC10", noise, "lee", 0)
+    made.net.train()
+    for _ in range(20):
+        made.run(part, np.arange(20), np.random.default_rng(1))
+    with torch.no_grad():
+        [p.mul_(12) for p in made.net.parameters() if p.ndim == 2]  # a full layer without norm would hardly fire
+    rows, _ = trained.check(made, samples=6, factors=(1,), name=study)
+    assert len(found(rows, "spikes, torch")) == 3 and all(r.value > 50 for r in found(rows, "spikes, torch"))
+    assert all(r.ok for r in rows)
 
 
 def test_a_network_that_is_another_one_fails():

@@ -90,6 +90,13 @@ def test_spikes_may_come_in_where_biases_flow():
     assert [s.name for s in exported.network.sources] == ["input", "bias"]
 
 
+def test_a_bias_of_a_read_out_without_leak_is_spikes():
+    """A current of x/dt would move v by tau (1 - exp(-dt/tau)) x/dt, of whose digits a double keeps 16 less those of tau/dt."""
+    net = small("FC6-FC4", (5,), readout=leaky_integrator(1e9), order=AT_ONCE)
+    exported = equal_everywhere(net, numbers(3, 5), ["brian"], steps=20)
+    assert [s.name for s in exported.network.sources] == ["bias"] and list(exported.fronts) == ["neurons1"]
+
+
 def test_the_current_is_what_brings_the_membrane_to_where_the_jump_was_after_its_first_decay():
     """beta = .5: x arrives at the end of a step, and .5 x is left when the next threshold is looked at. A current of c per second
     that flows through that step leaves c tau (1 - beta), so c = x/tau beta/(1 - beta) = x/tau."""

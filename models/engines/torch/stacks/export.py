@@ -33,6 +33,7 @@ from spiketwin.models.network import Network, Population, Projection, SpikeSourc
 from spiketwin.models.stacks.arrivals import (
     inflow_of_one,
     inflow_reason,
+    is_leakless,
     late_reason,
     left_of_one,
     places_of,
@@ -125,6 +126,8 @@ class _Writer:
         if flows and reason:
             raise ValueError(f"the input of '{name}' is numbers and would flow as a current, but {reason}; encode it as spikes")
         population = replace(inside.populations[0], name=name, neuron=spec)
+        if not (flows or reason) and is_leakless(population, self.scheme, self.stack.dt_ms):
+            reason = "the exact solution divides by the leak and would lose as many digits as it has zeros"
         if flows or (constant.any() and not reason):
             population = replace(population, neuron=with_inflow(spec))
             late = bool(spec.threshold) and not hears_at_once(spec, self.order)
