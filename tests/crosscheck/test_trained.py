@@ -59,7 +59,8 @@ def test_a_stack_is_the_same_in_brian2_and_finer_steps_are_measured():
 @pytest.mark.parametrize("study", ["fashion_conv", "deep_spike_backprop"])
 def test_studies_whose_neurons_hear_at_once_are_the_same_in_brian2(study):
     """Their networks at the size of a smoke test, after their norms have seen some images."""
-    part = Samples(np.random.default_rng(0).integers(0, 256, (20, 28 * 28)).astype(np.uint8), np.arange(20) % 10, 255)
+    squares = np.kron(np.random.default_rng(0).integers(0, 256, (20, 7, 7)), np.ones((4, 4))).astype(np.uint8)
+    part = Samples(squares.reshape(20, -1), np.arange(20) % 10, 255)
     noise = Dataset("noise", part, part, part, (28, 28), tuple("0123456789"), "all three the same", "drawn")
     if study == "fashion_conv":
         made = spiking(Recipe("4C3p1-AP4-BN-6C3p1-AP2-BN-FC16-FC10", steps=4, tau_mem_ms=4.0), noise, 0, order=AT_ONCE)
@@ -72,7 +73,7 @@ def test_studies_whose_neurons_hear_at_once_are_the_same_in_brian2(study):
     with torch.no_grad():
         [p.mul_(12) for p in made.net.parameters() if p.ndim == 2]  # a full layer without norm would hardly fire
     rows, _ = trained.check(made, samples=6, factors=(1,), name=study)
-    assert len(found(rows, "spikes, torch")) == 3 and all(r.value > 50 for r in found(rows, "spikes, torch"))
+    assert len(found(rows, "spikes, torch")) == 3 and all(r.value > 20 for r in found(rows, "spikes, torch"))
     assert all(r.ok for r in rows)
 
 
