@@ -61,8 +61,10 @@ def trained(seed: int = 0) -> ttfs.Trained:
 
 
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> dict[str, ttfs.Trained]:
-    """The trained network, for the cross-check."""
-    return {NAME: train(config, seed, checkpoint=ttfs.checkpoint(folder, seed), quiet=quiet)}
+    """The trained network, for the cross-check: of the committed weights where `folder` holds no checkpoint."""
+    from spiketwin.experiments.studies.ttfs_training import offered
+
+    return {NAME: offered(NAME, config, load("fashion-mnist"), seed, folder, quiet=quiet)}
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:

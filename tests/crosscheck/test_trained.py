@@ -110,7 +110,7 @@ def test_each_network_of_an_experiment_has_a_report(tmp_path):
     assert [report.checks[0].model for report, _ in made] == ["trained_toy", "trained_toy_b"]
     assert all(report.ok for report, _ in made)
     # with the limit of a step as a refractory period they are the same at the step of training, and fire less often at a finer one
-    held = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1, 4), once_per_step=True, quiet=True))
+    held = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1, 4), once_per_step=(True,), quiet=True))
     assert [out.name for _, out in held] == ["crosscheck_3_once_per_step", "crosscheck_3_b_once_per_step"]
     (report, _), *_ = held
     assert report.checks[0].model == "trained_toy_once_per_step" and all(r.ok for r in report.checks if r.level == "identity")
