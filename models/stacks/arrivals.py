@@ -3,6 +3,8 @@
     with_inflow          dv/dt = … + inflow                  what flows into a receptor per second
     with_max_pooling     place1, …, one receptor for each place of the window; at the start of each step v += max(place1, …),
                          and the places are emptied
+    with_gains           gained1, …, one receptor for each kind of arrivals; at the start of each step v += gain1 gained1 + …, with
+                         gains of that step, and they are emptied
 
 A stack adds its input at the end of a step, after the threshold; it moves v in the next one. A current that flows through that next
 step and brings v to the same value at its end gives the same spikes, if nothing but v takes part: see `inflow_reason`.
@@ -23,7 +25,7 @@ from spiketwin.models.network import Network, Population
 from spiketwin.models.spec import Equation, NeuronSpec, Parameter
 from spiketwin.models.units import BASE, identifiers
 
-INFLOW, PLACE = "inflow", "place"
+INFLOW, PLACE, GAINED, GAIN = "inflow", "place", "gained", "gain"
 
 
 def with_inflow(spec: NeuronSpec) -> NeuronSpec:
@@ -39,16 +41,27 @@ def with_max_pooling(spec: NeuronSpec, places: int) -> NeuronSpec:
     receptor = spec.inputs[0]
     unit = spec.si_unit(receptor)
     names = [f"{PLACE}{k}" for k in range(1, places + 1)]
-    still = [Equation("differential", name, "0*hertz" if unit == "1" else f"0*{unit}/second", unit) for name in names]
+    still = [_still(name, unit) for name in names]
     # a running maximum in the first place: one comparison a statement
     largest = [f"{names[0]} = maximum({names[0]}, {name})" for name in names[1:]]
-    emptied = [f"{name} = 0" + f"*{unit}" * (unit != "1") for name in names]
+    emptied = [f"{name} = {_nothing(unit)}" for name in names]
     return replace(
         spec,
         equations=_text([*spec.lines, *still]),
         inputs=(*spec.inputs, *names),
         every_step="\n".join([*largest, f"{receptor} += {names[0]}", *emptied]),
     )
+
+
+def with_gains(spec: NeuronSpec, kinds: int) -> NeuronSpec:
+    """The model with the receptors gained1, …, each of which reaches its first receptor times the drive gain1, … of the next step."""
+    receptor = spec.inputs[0]
+    unit = spec.si_unit(receptor)
+    names = [(f"{GAINED}{k}", f"{GAIN}{k}") for k in range(1, kinds + 1)]
+    lines = [line for name, gain in names for line in (_still(name, unit), Equation("drive", gain, "", "1"))]
+    said = [f"{receptor} += {gain}*{name}\n{name} = {_nothing(unit)}" for name, gain in names]
+    every_step = "\n".join(filter(None, [spec.every_step, *said]))
+    return replace(spec, equations=_text([*spec.lines, *lines]), inputs=(*spec.inputs, *(n for n, _ in names)), every_step=every_step)
 
 
 def once_per_step(network: Network, dt_ms: float) -> Network:
@@ -72,6 +85,11 @@ def once_per_step(network: Network, dt_ms: float) -> Network:
 def places_of(spec: NeuronSpec) -> tuple[str, ...]:
     """The receptors that with_max_pooling added."""
     return tuple(name for name in spec.inputs if name.startswith(PLACE))
+
+
+def gained_of(spec: NeuronSpec) -> tuple[str, ...]:
+    """The receptors that with_gains added."""
+    return tuple(name for name in spec.inputs if name.startswith(GAINED))
 
 
 def late_reason(spec: NeuronSpec) -> str:
@@ -136,6 +154,15 @@ def _step_of(population: Population, scheme: str, dt_ms: float) -> tuple[np.ndar
     if not np.allclose(after(2.0, 0.0) - still, 2 * left, rtol=1e-9, atol=0):
         raise ValueError(f"'{spec.inputs[0]}' of '{spec.name}' does not decay linearly, so no other input stands for what jumps into it")
     return left, flown
+
+
+def _still(name: str, unit: str) -> Equation:
+    """A state that changes where it is told to, and nowhere else."""
+    return Equation("differential", name, "0*hertz" if unit == "1" else f"0*{unit}/second", unit)
+
+
+def _nothing(unit: str) -> str:
+    return "0" + f"*{unit}" * (unit != "1")
 
 
 def names_in(spec: NeuronSpec, expression: str) -> set[str]:

@@ -13,6 +13,7 @@ from spiketwin.models.engines.torch.stacks.export import export
 from spiketwin.models.engines.torch.stacks.norm import NormOverTime
 from spiketwin.models.network import Network, Population, Projection, SpikeSource, stack
 from spiketwin.models.neurons import neuron
+from spiketwin.models.semantics import REFERENCE
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.stacks import AT_ONCE, leaky, leaky_integrator, resnet, tau_from_beta
 from spiketwin.models.stacks.arrivals import once_per_step, places_of, with_max_pooling
@@ -78,6 +79,45 @@ def test_a_single_layer_is_read_out():
 def test_norms_and_residual_blocks_are_weights_and_currents(text):
     net = small(text, (2, 10, 10), norm=lambda channels, steps: NormOverTime(channels))
     equal_everywhere(net, numbers(3, 2, 10, 10), ["torch"], steps=20)
+
+
+def bntt(text, shape, **how):
+    """A stack with a statistic for each of 25 steps."""
+    net = small(text, shape, steps=25, **how)
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if "norm" in name:
+                p.copy_(torch.empty_like(p).uniform_(-1.0, 6.0))
+        for name, b in net.named_buffers():
+            if name.endswith("running_mean"):
+                b.copy_(torch.empty_like(b).uniform_(-0.4, 0.2))
+    return net
+
+
+@pytest.mark.parametrize("order", [REFERENCE.order, AT_ONCE], ids=["reference", "at once"])
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("4C3-AP2-BN-5C3p1-BN-AP2-FC12-BN-FC9", (1, 12, 12)), (resnet((1, 1), (3, 4), shortcut="SEW", classes=9), (2, 10, 10))],
+)
+def test_norms_through_time_are_gains_of_each_step(text, shape, order):
+    exported = equal_everywhere(bntt(text, shape, order=order), numbers(3, *shape), ["brian"], steps=20)
+    assert len(exported.gains) in (2, 5)
+
+
+def test_gains_change_with_the_steps_of_training_at_finer_ones_too():
+    """One neuron that hears one spike of weight .5 in each of three steps, with gains 1, 4 and -2, and hardly leaks."""
+    net = bntt("FC1-BN", (1,), neuron=leaky(1e6, v_threshold=100.0))
+    with torch.no_grad():
+        net.get_parameter("parts.fc1.module.fc1.weight").fill_(0.5)
+        norm = net.get_submodule("parts.norm1")
+        norm.weight[:3, 0] = torch.tensor([1.0, 4, -2])
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1 - norm.eps)
+    exported, x = export(net), torch.ones(3, 1, 1)
+    for factor in (1, 4):
+        run = get_engine("brian").run(exported.at(factor), exported.inputs(x, factor=factor), dt_ms=1 / factor)
+        # what arrives in the last step would be multiplied in the one after it
+        assert run.final["neurons1"]["v"][0, 0] == pytest.approx(0.5 + 2.0, abs=1e-4)
 
 
 def test_spikes_may_come_in_where_biases_flow():
@@ -210,9 +250,16 @@ def test_at_a_finer_step_it_is_the_stack_of_that_step():
     [
         (lambda: export(small("3C3-N-MP2-FC4", (1, 8, 8))), "'pool1', a MaxPool2d, pools spikes, not currents"),
         (
-            lambda: export(small("3C3-BN-FC4-BN-FC3", (1, 8, 8), steps=5), analog=True),
-            "'norm2', a NormThroughTime, has a statistic for each step",
+            lambda: export(small(resnet((1, 1), (3, 4), classes=3), (2, 10, 10), steps=5), analog=True),
+            "'ms3.conv1_short', a Conv2d, stands behind a NormThroughTime",
         ),
+        (lambda: export(small("3C3-3C3-BN-MP2-FC4", (1, 8, 8), steps=5), analog=True), "'pool2', a MaxPool2d, stands behind a NormThrough"),
+        (
+            lambda: export(small("FC4-FC3-BN", (5,), steps=5, readout=leaky_integrator(9.0)), analog=True),
+            "would act on 'neurons2' a step late: 'leaky_integrator' is read out",
+        ),
+        (lambda: export(bntt("FC4-FC3-BN", (5,)), analog=True).inputs(numbers(2, 5), 26), "'neurons2' has statistics of 25 steps"),
+        (lambda: bntt("FC4-FC3-BN", (5,)).to_network(), "'neurons2' stands behind a norm with a statistic for each step"),
         (lambda: export(small("FC4-LSTM3", (5,))), "'lstm2', a SpikingLSTM"),
         (
             lambda: export(small("FC4", (5,), neuron=neuron("rnn_lif")), analog=True),

@@ -2,11 +2,12 @@
 
 Convolutions, mean poolings and fully connected layers are sums of weighted spikes, and so is any chain of them; a batch norm with one
 statistic for all steps is part of their weights and biases in evaluation, delays go along, dropout is gone, residual blocks add up what
-comes in on their two ways. Maximum pooling of currents is part of the neurons behind it (models/stacks/arrivals.py).
+comes in on their two ways. Maximum pooling of currents, and the gains of a norm with a statistic for each step, are part of the neurons
+behind them (models/stacks/arrivals.py).
 
 An input of numbers, such as an image, is no spikes: all that stands before the first neurons is computed here, and flows into them as a
 current (`export`). So do biases. A stack that hears its input at once runs in the order of events that engines have, each layer some
-steps later (models/stacks/lags.py). What has no such form (the LSTM, norms with a statistic for each step) is named.
+steps later (models/stacks/lags.py). What has no such form, such as the LSTM, is named.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from spiketwin.models.engines.torch.stacks.signals import Branch, Front, Signal,
 from spiketwin.models.engines.torch.stacks.stack import Stack
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.stacks.arrivals import (
+    gained_of,
     inflow_of_one,
     inflow_reason,
     is_leakless,
     late_reason,
     left_of_one,
     places_of,
+    with_gains,
     with_inflow,
     with_max_pooling,
 )
@@ -67,7 +70,9 @@ def export(stack: Stack, *, analog: bool = False) -> Exported:
     for name, layer in layers.items():
         _must_rest(written.population(name), layer, late[name])
     shapes = {name: layer.shape for name, layer in layers.items()}
-    return Exported(written, writer.order, late, stack.dt_ms, writer.scheme, analog, stack.declaration.input_shape, writer.fronts, shapes)
+    return Exported(
+        written, writer.order, late, stack.dt_ms, writer.scheme, analog, stack.declaration.input_shape, writer.fronts, writer.gains, shapes
+    )
 
 
 class _Writer:
@@ -84,6 +89,7 @@ class _Writer:
         self.populations: list[Population] = []
         self.projections: list[Projection] = []
         self.fronts: dict[str, Front] = {}
+        self.gains: dict[str, list[np.ndarray]] = {}
 
     def network(self) -> Network:
         shape = self.stack.declaration.input_shape
@@ -105,8 +111,8 @@ class _Writer:
                     signal = signal.through(chain.prefix + name, module)
             elif not isinstance(part, HeldDropout):
                 raise ValueError(
-                    f"'{chain.prefix}{name}', a {type(part).__name__}, is no sum of weighted spikes and has no projection; "
-                    "train without LSTM to run the network in other engines"
+                    f"'{chain.prefix}{name}', a {type(part).__name__}, multiplies gates once a step: neither a sum of weighted spikes nor an "
+                    "equation in time; train without LSTM to run the network in other engines"
                 )
         return signal
 
@@ -119,9 +125,22 @@ class _Writer:
             if reason := late_reason(spec):
                 raise ValueError(f"the maximum that reaches '{name}' would act a step late: {reason}; pool the mean (AP{signal.window})")
             spec = with_max_pooling(spec, signal.window**2)
+        gains = [b.gain for b in signal.branches if b.gain is not None]
+        if gains:
+            if not self.currents:
+                raise ValueError(
+                    f"'{name}' stands behind a norm with a statistic for each step, gains that are given at run time: use export()"
+                )
+            if reason := late_reason(spec):
+                raise ValueError(
+                    f"the gains of a NormThroughTime would act on '{name}' a step late: {reason}; train with norm=NormOverTime"
+                )
+            spec, self.gains[name] = with_gains(spec, len(gains)), [g.flatten(1).numpy() for g in gains]
+        receptors = iter(gained_of(spec))
         for branch in signal.branches:
-            self.projections += self._from(branch, signal, name, spec, layer.unit)
-        constant, flows = signal.pooled_constant.flatten().numpy(), signal.analog is not None
+            to = receptor if branch.gain is None else next(receptors)
+            self.projections += self._from(branch, signal, name, spec, to, layer.unit)
+        constant, flows = signal.pooled_constant.flatten(1).numpy(), signal.analog is not None
         reason = inflow_reason(spec) if flows or self.currents else "biases are spikes"
         if flows and reason:
             raise ValueError(f"the input of '{name}' is numbers and would flow as a current, but {reason}; encode it as spikes")
@@ -136,22 +155,24 @@ class _Writer:
             gain = gain * left_of_one(population, self.scheme, self.stack.dt_ms) if late else gain
             self.fronts[name] = Front(signal.analog, signal.pooled_constant, gain, late)
         elif constant.any():
-            self.projections.append(Projection(BIAS, name, constant[:, None], receptor, layer.unit))
+            if len(constant) > 1:
+                raise ValueError(f"the biases of '{name}' change from step to step and would flow as a current, but {reason}")
+            self.projections.append(Projection(BIAS, name, constant[0][:, None], receptor, layer.unit))
         self.populations.append(population)
         self.projections += [replace(p, source=name, target=name, name=f"{name}_{p.name}") for p in inside.projections]
         return Signal.of_spikes(name, layer.shape)
 
-    def _from(self, branch: Branch, signal: Signal, target: str, spec, unit: str) -> Iterator[Projection]:
+    def _from(self, branch: Branch, signal: Signal, target: str, spec, receptor: str, unit: str) -> Iterator[Projection]:
         """The projections of a branch: one, or one for each place of the window over which the maximum is taken."""
         work = [m for m in branch.modules if not isinstance(m, nn.Flatten)]
         if delayed := [m for m in work if isinstance(m, DelayedLinear)]:
             if len(work) > 1:
                 raise ValueError(f"delays into '{target}' belong to pooled inputs, not to single synapses; put neurons, N, before that FC")
-            yield delayed[0].to_projection(branch.source, target, spec.inputs[0], unit=unit)
+            yield delayed[0].to_projection(branch.source, target, receptor, unit=unit)
             return
         weights = weights_of(branch)
         if signal.window == 1:
-            yield Projection(branch.source, target, weights, spec.inputs[0], unit)
+            yield Projection(branch.source, target, weights, receptor, unit)
             return
         rows = signal.places()
         matrix = weights.to_sparse() if hasattr(weights, "to_sparse") else weights

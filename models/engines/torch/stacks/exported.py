@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from spiketwin.models.engines.torch.stacks.stack import Stack, StackActivity
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
-from spiketwin.models.stacks.arrivals import INFLOW
+from spiketwin.models.stacks.arrivals import GAIN, INFLOW
 from spiketwin.models.stacks.lags import hears_at_once, in_reference_order
 from spiketwin.models.stacks.layers import Shape
 
@@ -28,6 +28,7 @@ class Exported:
 
     written: the network in the stack's order of events.  lags: population -> by how many steps engines have its spikes later.
     dt_ms, scheme: those of the stack.  fronts: population -> what makes its current of the input.
+    gains: population -> [T, N] of each of its receptors that have a gain for each step.
     shapes: population -> its places, in the order of a run.
     """
 
@@ -39,6 +40,7 @@ class Exported:
     analog: bool
     input_shape: Shape
     fronts: Mapping[str, Front]
+    gains: Mapping[str, Sequence[np.ndarray]]
     shapes: Mapping[str, Shape]
 
     @cached_property
@@ -75,13 +77,23 @@ class Exported:
             given[INPUT] = self._longer(Spikes.from_dense(x.expand(steps, *x.shape[1:]).flatten(2).numpy(), self.dt_ms), factor)
         if any(s.name == BIAS for s in self.written.sources):
             given[BIAS] = self._longer(Spikes.from_dense(np.ones((steps, x.shape[1], 1)), self.dt_ms), factor)
+        for name, gains in self.gains.items():
+            # what arrives in a step is multiplied when the next one begins; what is heard at once arrives a step before its own
+            first = self.lags[name] + (not hears_at_once(self.written.population(name).neuron, self.order))
+            for k, gain in enumerate(gains, start=1):
+                if len(gain) < steps:
+                    raise ValueError(f"the norm before '{name}' has statistics of {len(gain)} steps, but there are {steps}; use so many")
+                given[f"{name}.{GAIN}{k}"] = self._shifted(gain[:steps, None], factor, first)
         for name, front in self.fronts.items():
-            flows = np.repeat(front.current(x, steps), factor, axis=0)
-            behind = np.zeros((len(flows) + self.lag, *flows.shape[1:]))
-            first = self.lags[name] + front.late * factor
-            behind[first : first + len(flows)] = flows[: len(behind) - first]
-            given[f"{name}.{INFLOW}"] = behind
+            given[f"{name}.{INFLOW}"] = self._shifted(front.current(x, steps), factor, self.lags[name] + front.late * factor)
         return given
+
+    def _shifted(self, values: np.ndarray, factor: int, first: int) -> np.ndarray:
+        """[T, B, N] in as many times finer steps, from step `first` on, for as long as a run lasts; 0 before."""
+        values = np.repeat(values, factor, axis=0)
+        shifted = np.zeros((len(values) + self.lag, *values.shape[1:]))
+        shifted[first : first + len(values)] = values[: len(shifted) - first]
+        return shifted
 
     def aligned(self, recording: Recording) -> Recording:
         """A recording of the network with every population in the stack's own steps; for a factor, in as many times finer ones.
