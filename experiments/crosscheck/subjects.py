@@ -154,7 +154,7 @@ def _of_classifier(trained: Any, name: str) -> Subject:
         **({} if net.neuron_layers()[last].spec.threshold else {last: net.neuron_layers()[last].spec.states[:1]}),
     }
     if strange := [layer for layer in record if name_of(layer) in written.stateless]:
-        raise ValueError(f"'{name}' is read by states of '{strange[0]}', which other engines do not have where spikes are heard at once")
+        raise ValueError(f"'{name}' is read by states of '{strange[0]}', which other engines add to at another moment of a step")
 
     @torch.no_grad()
     def reference(index: np.ndarray) -> Recording:

@@ -15,7 +15,7 @@ from spiketwin.models.engines.torch.stacks.stack import Stack, StackActivity
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
-from spiketwin.models.stacks.arrivals import GAIN, INFLOW
+from spiketwin.models.stacks.arrivals import GAIN, INFLOW, gained_of, places_of
 from spiketwin.models.stacks.lags import hears_at_once, in_reference_order
 from spiketwin.models.stacks.layers import Shape
 
@@ -59,9 +59,12 @@ class Exported:
 
     @property
     def stateless(self) -> tuple[str, ...]:
-        """Populations whose states are not the stack's: the engine adds what arrives before the decay of a step, the stack behind it."""
-        heard = {p.target for p in self.written.projections}
-        return tuple(p.name for p in self.written.populations if p.name in heard and hears_at_once(p.neuron, self.order))
+        """Populations whose states are not the stack's between two steps: the engine adds what has arrived at another moment of the step.
+
+        They hear at once, and get it before a decay; or they pool, or multiply, what has arrived, and get it when the next step begins.
+        """
+        heard = {p.target for p in self.written.projections if hears_at_once(self.written.population(p.target).neuron, self.order)}
+        return tuple(p.name for p in self.written.populations if p.name in heard or places_of(p.neuron) or gained_of(p.neuron))
 
     def inputs(self, x: Tensor, steps: int | None = None, *, factor: int = 1) -> dict[str, Spikes | np.ndarray]:
         """What an engine is given for a batch x, as the stack takes it: [T, B, …], or [B, …] and `steps`.
@@ -82,7 +85,9 @@ class Exported:
             first = self.lags[name] + (not hears_at_once(self.written.population(name).neuron, self.order))
             for k, gain in enumerate(gains, start=1):
                 if len(gain) < steps:
-                    raise ValueError(f"the norm before '{name}' has statistics of {len(gain)} steps, but there are {steps}; use so many")
+                    raise ValueError(
+                        f"the norm before '{name}' has statistics of {len(gain)} steps, but {steps} are asked for; build the stack with steps={steps}"
+                    )
                 given[f"{name}.{GAIN}{k}"] = self._shifted(gain[:steps, None], factor, first)
         for name, front in self.fronts.items():
             given[f"{name}.{INFLOW}"] = self._shifted(front.current(x, steps), factor, self.lags[name] + front.late * factor)
@@ -100,7 +105,7 @@ class Exported:
 
         Without the states of populations that are `stateless`.
         """
-        if not self.lag:
+        if not (self.lag or self.stateless):
             return recording
         steps = next(iter(recording.spikes.values())).shape[0] - self.lag
         spikes, states, final = {}, {}, {}
