@@ -129,9 +129,11 @@ class RunOptions(Generic[C]):
     out: Path | None = None
     """Folder for the result, checkpoints and weights (default: out/EXPERIMENT). Run again to resume."""
     publish: bool = False
-    """Also write the result and weights to experiments/results, for the results page."""
+    """Also write the result and weights, and what the cross-check found, to experiments/results, for the results page."""
     crosscheck: bool = False
     """Then run each trained network in Brian2, and report whether it does the same, and what a finer step changes."""
+    crosscheck_only: bool = False
+    """Do that alone. Networks come from the checkpoints in the folder or from committed weights; only others are trained."""
     crosscheck_samples: int = 1000
     """Test samples of the cross-check; all where there are fewer."""
     crosscheck_factors: tuple[int, ...] = (1, 2, 4, 8)
@@ -186,9 +188,11 @@ def _run(name: str, module, options: RunOptions) -> int:
     from spiketwin.experiments.protocol import COMMITTED, SEEDS_TO_PUBLISH, ResultError, run_seeds
 
     folder = options.out or Path("out") / name
-    if options.crosscheck and (options.smoke or not hasattr(module, "networks")):
+    if (options.crosscheck or options.crosscheck_only) and (options.smoke or not hasattr(module, "networks")):
         why = "--smoke keeps no networks; leave it out" if options.smoke else f"'{name}' offers no trained networks"
         raise ValueError(f"there is nothing for --crosscheck: {why}")
+    if options.crosscheck_only:
+        return _crosscheck(name, module, options, folder)
     if options.smoke:
         _report(module.smoke().write(folder / "smoke.json"))
         return 0
@@ -207,18 +211,25 @@ def _run(name: str, module, options: RunOptions) -> int:
         for weights in sorted(folder.glob("weights_*.safetensors")):
             write_bytes(COMMITTED / name / weights.name, weights.read_bytes())
     _report(path)
-    return _crosscheck(module, options, folder) if options.crosscheck else 0
+    return _crosscheck(name, module, options, folder) if options.crosscheck else 0
 
 
-def _crosscheck(module, options: RunOptions, folder: Path) -> int:
-    """The worst exit code of the networks of all seeds."""
+def _crosscheck(name: str, module, options: RunOptions, folder: Path) -> int:
+    """The worst exit code of the networks of all seeds. What is published says both what they do free and at most once per step."""
+    from spiketwin.experiments.crosscheck import published
     from spiketwin.experiments.crosscheck.networks import crosscheck_networks
+    from spiketwin.experiments.protocol import COMMITTED, measured
 
-    codes = [0]
-    for seed in options.seeds:
-        how = {"folder": folder, "samples": options.crosscheck_samples, "factors": options.crosscheck_factors}
-        how["once_per_step"] = options.crosscheck_once_per_step
-        codes += [_verdict(report, out) for report, out in crosscheck_networks(module, options.config, seed, **how)]
+    codes, reports = [0], []
+    how = {"folder": folder, "samples": options.crosscheck_samples, "factors": options.crosscheck_factors}
+    how["once_per_step"] = (False, True) if options.publish else (options.crosscheck_once_per_step,)
+    with measured() as provenance:
+        for seed in options.seeds:
+            for report, out in crosscheck_networks(module, options.config, seed, **how):
+                reports.append(report)
+                codes.append(_verdict(report, out))
+    if options.publish:
+        print(f"written to {published.publish(COMMITTED, name, published.rows(reports), provenance)}")
     return max(codes)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from spiketwin.experiments.crosscheck import published
 from spiketwin.experiments.protocol import COMMITTED, ResultError, load, write_bytes, write_text
 from spiketwin.experiments.studies import parameter_page
 
@@ -26,6 +27,13 @@ Settings and epochs were chosen on validation data; test data was looked at once
 
 PEERS = ("snntorch", "spikingjelly", "norse", "bindsnet", "neuron")
 
+TRAINED = """# Trained networks in Brian2
+
+Made by `spiketwin run EXPERIMENT --crosscheck-only --publish`: test samples, run by torch in double precision and by Brian2 at the step
+of training, dt, and at finer ones. Accuracies are in percent. A network that was trained in steps of dt fires at most once in each; its
+equations may fire more often, and the last column tells what it reads where a refractory period of dt keeps them from it.
+"""
+
 SPEED = """# Speed
 
 Made by `make bench`: each system in a process of its own, in turns. A time is the median over turns (least … largest), and a ratio says
@@ -40,6 +48,9 @@ def render() -> str:
     studies = [line for path in sorted(COMMITTED.glob("*.json")) for line in _study(path)]
     benchmarks = _benchmarks()
     parts = [HEADER, *(studies or ["No study has a committed result yet.", ""])]
+    if files := published.load_all(COMMITTED):
+        parts += [TRAINED, *_table(published.heads(files), [row for data in files for row in published.cells(data)])]
+        parts += [line for data in files for line in (f"{data['experiment']}: {_provenance(data['provenance'])}", "")]
     if benchmarks:
         parts += [SPEED, *_overview(benchmarks), *(line for name, data in benchmarks.items() for line in _benchmark(name, data))]
     return "\n".join(parts).rstrip() + "\n"

@@ -23,13 +23,14 @@ def crosscheck_networks(
     folder: Path,
     samples: int,
     factors: tuple[int, ...],
-    once_per_step: bool = False,
+    once_per_step: tuple[bool, ...] = (False,),
     quiet: bool = False,
 ) -> Iterator[tuple[Report, Path]]:
     """Check the networks of a run whose checkpoints are in `folder`; yields each report, and the folder it is written to.
 
     experiment: a module that follows protocol.py.  samples, factors: as in trained.check().
-    once_per_step: whether neurons get a refractory period of one step of training.
+    once_per_step: whether neurons get a refractory period of one step of training; for (False, True) each network has two reports, but
+    for one whose neurons have a period of their own.
     Raises ValueError for an experiment that offers no networks.
     """
     name = experiment.__name__.rpartition(".")[2]
@@ -40,12 +41,13 @@ def crosscheck_networks(
     for part, network in experiment.networks(config, seed, folder=folder, quiet=quiet).items():
         label, tail = f"trained_{name.removesuffix('_ttfs')}", "" if part == name else f"_{part}"
         known = subject(network, label + tail)
-        if once_per_step:
-            known, tail = known.once_per_step(), f"{tail}_once_per_step"
-        with measured(experiment=name, network=part, seed=seed, samples=samples) as provenance:
-            with progress(f"cross-check of {part}, seed {seed}", 1.0, quiet=quiet) as show:
-                checks, curves = trained.check(known, samples=samples, factors=factors, progress=show.update)
-        rows, _ = with_deviations(checks, DEVIATIONS)
-        report, out = Report(rows, curves, provenance), folder / f"crosscheck_{seed}{tail}"
-        write_report(report, out)
-        yield report, out
+        has_period = any(p.neuron.refractory for p in known.network.populations)
+        for is_held in once_per_step if not has_period else once_per_step[:1]:
+            checked, end = (known.once_per_step(), f"{tail}_once_per_step") if is_held else (known, tail)
+            with measured(experiment=name, network=part, seed=seed, samples=samples, once_per_step=is_held) as provenance:
+                with progress(f"cross-check of {checked.name}, seed {seed}", 1.0, quiet=quiet) as show:
+                    checks, curves = trained.check(checked, samples=samples, factors=factors, progress=show.update)
+            rows, _ = with_deviations(checks, DEVIATIONS)
+            report, out = Report(rows, curves, provenance), folder / f"crosscheck_{seed}{end}"
+            write_report(report, out)
+            yield report, out

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,11 @@ Inputs = Mapping[str, Any]
 class Subject:
     """A trained network, its test samples, and what torch makes of them in double precision, so that no tie is decided by rounding.
 
-    layers: populations whose spikes are compared.  record: what to record; the first state of each is compared, too.
-    inputs: (indices of samples, how many times finer the step is) -> what an engine is given.
+    network: at the step of training.  layers: populations whose spikes are compared.  record: what to record; the first state of
+    each is compared, too.  inputs: (indices of samples, how many times finer the step is) -> what an engine is given.
     reference: indices -> the run in torch at the training step.  decide: a run of any engine -> classes [B].
+    finer: factor -> the network at a step so many times finer, where it is another one; `network` where there is none.
+    aligned: a recording of an engine -> with each population in the steps that torch has; as it is where there is none.
     """
 
     name: str
@@ -45,21 +48,20 @@ class Subject:
     inputs: Callable[[np.ndarray, int], Inputs]
     reference: Callable[[np.ndarray], Recording]
     decide: Callable[[Recording], np.ndarray]
+    finer: Callable[[int], Network] | None = None
+    aligned: Callable[[Recording], Recording] | None = None
 
     def run(self, engine: str, index: np.ndarray, factor: int = 1, progress: Callable[[float], None] | None = None) -> Recording:
         """The samples `index` in an engine, at a step `factor` times finer than in training."""
-        return get_engine(engine).run(
-            self.network,
-            self.inputs(index, factor),
-            dt_ms=self.dt_ms / factor,
-            scheme=self.scheme,
-            record=self.record,
-            progress=progress,
-        )
+        network = self.finer(factor) if self.finer and factor > 1 else self.network
+        step = {"dt_ms": self.dt_ms / factor, "scheme": self.scheme}
+        done = get_engine(engine).run(network, self.inputs(index, factor), **step, record=self.record, progress=progress)
+        return self.aligned(done) if self.aligned else done
 
     def once_per_step(self) -> Subject:
         """With a refractory period of one step of training: in finer steps, too, a neuron fires at most as often as it could then."""
-        return replace(self, name=f"{self.name}_once_per_step", network=once_per_step(self.network, self.dt_ms))
+        finer = self.finer and (lambda factor, of=self.finer: once_per_step(of(factor), self.dt_ms))
+        return replace(self, name=f"{self.name}_once_per_step", network=once_per_step(self.network, self.dt_ms), finer=finer)
 
 
 def subject(trained: Any, name: str = "") -> Subject:
@@ -135,7 +137,8 @@ def _of_classifier(trained: Any, name: str) -> Subject:
     import torch
 
     from spiketwin.models.engines.torch.stacks import Stack
-    from spiketwin.models.engines.torch.stacks.export import export, recording_of
+    from spiketwin.models.engines.torch.stacks.export import export
+    from spiketwin.models.engines.torch.stacks.exported import name_of, recording_of
 
     if not isinstance(trained.net, Stack):
         raise TypeError(f"'{name}' is a {type(trained.net).__name__}, which has no spikes; offer networks that do")
@@ -150,6 +153,8 @@ def _of_classifier(trained: Any, name: str) -> Subject:
         **(trained.record or {}),
         **({} if net.neuron_layers()[last].spec.threshold else {last: net.neuron_layers()[last].spec.states[:1]}),
     }
+    if strange := [layer for layer in record if name_of(layer) in written.stateless]:
+        raise ValueError(f"'{name}' is read by states of '{strange[0]}', which other engines add to at another moment of a step")
 
     @torch.no_grad()
     def reference(index: np.ndarray) -> Recording:
@@ -166,8 +171,10 @@ def _of_classifier(trained: Any, name: str) -> Subject:
         scheme=written.scheme,
         labels=samples.labels,
         layers=tuple(p.name for p in written.network.populations if p.neuron.threshold),
-        record={layer.replace(".", "_"): kept for layer, kept in record.items()},
+        record={name_of(layer): kept for layer, kept in record.items()},
         inputs=lambda index, factor: written.inputs(trained.feed(samples, index, None), trained.steps, factor=factor),
         reference=reference,
         decide=decide,
+        finer=cache(written.at),
+        aligned=written.aligned,
     )

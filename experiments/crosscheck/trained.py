@@ -58,7 +58,9 @@ def check(
             tally.add(network.run("brian", index, factor, shown), reference)
             done += factor
     predictions = np.concatenate(expected)
-    curves: dict = {"label": "torch at the training step", "reference": percent(predictions == labels)}
+    curves: dict = {"label": "torch at the training step", "reference": percent(predictions == labels), "samples": len(labels)}
+    trains = tallies[0].layers.values()
+    curves |= {"spikes": sum(t.theirs for t in trains), "differing_spikes": sum(t.differ for t in trains)}
     curves |= {"dt_ms": [network.dt_ms / f for f in factors], "accuracy": [percent(t.votes() == labels) for t in tallies]}
     curves["agreement"] = [percent(t.votes() == predictions) for t in tallies]
     rows = _identity(network, tallies[0], curves["agreement"][0])

@@ -29,7 +29,8 @@ import numpy as np
 
 from spiketwin.experiments.data import DATASETS, Dataset, folders, load
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.image_classifier import AT_ONCE, Found, augmented, few, leaky_stack, learn
+from spiketwin.experiments.studies.image_classifier import Found, augmented, few, leaky_stack, learn
+from spiketwin.models.stacks import AT_ONCE
 
 QUESTION = "Do deep networks learn as well from errors of spike counts as from surrogate gradients through time?"
 NAME = "deep_spike_backprop"

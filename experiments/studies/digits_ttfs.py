@@ -49,8 +49,10 @@ def train(config: Config, seed: int, *, checkpoint: Path | None = None, quiet: b
 
 
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> dict[str, ttfs.Trained]:
-    """The trained network, for the cross-check."""
-    return {"digits_ttfs": train(config, seed, checkpoint=ttfs.checkpoint(folder, seed), quiet=quiet)}
+    """The trained network, for the cross-check: of the committed weights where `folder` holds no checkpoint."""
+    from spiketwin.experiments.studies.ttfs_training import offered
+
+    return {"digits_ttfs": offered("digits_ttfs", config, load("digits"), seed, folder, quiet=quiet)}
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from spiketwin.experiments.data import Dataset, load
 from spiketwin.experiments.protocol import Result
-from spiketwin.experiments.studies.image_classifier import AT_ONCE, Found, Recipe, answer, few, one_for_crosscheck, one_network
+from spiketwin.experiments.studies.image_classifier import Found, Recipe, answer, few, one_for_crosscheck, one_network
+from spiketwin.models.stacks import AT_ONCE
 
 QUESTION = "How well does a convolutional spiking network sort pieces of clothing within a few steps?"
 NAME = "fashion_conv"

@@ -74,11 +74,11 @@ def sizes(config: Config) -> dict[str, Config]:
 
 
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> dict[str, ttfs.Trained]:
-    """The trained networks, for the cross-check."""
-    return {
-        f"{NAME}{size}": train(own, seed, checkpoint=ttfs.checkpoint(folder, seed, size), quiet=quiet)
-        for size, own in sizes(config).items()
-    }
+    """The trained networks, for the cross-check: of the committed weights where `folder` holds no checkpoint."""
+    from spiketwin.experiments.studies.ttfs_training import offered
+
+    data = load("fashion-mnist")
+    return {f"{NAME}{size}": offered(NAME, own, data, seed, folder, size=size, quiet=quiet) for size, own in sizes(config).items()}
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:

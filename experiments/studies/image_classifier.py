@@ -16,8 +16,6 @@ from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.protocol import Result, measured, single
 
 Found = tuple[dict[str, float], dict[str, Any]]
-# an input is heard in its own step, so that a spike may pass all layers within one
-AT_ONCE = ("integrate", "receive", "threshold", "reset")
 NETWORK = "network"
 
 
@@ -65,7 +63,7 @@ def leaky_stack(layers: str, data: Dataset, seed: int, *, tau_mem_ms: float, **o
 
 
 def spiking(recipe: Recipe, data: Dataset, seed: int, **options):
-    """The network of a recipe as a Classifier of cross-entropy. options: more of stack's, such as order=AT_ONCE."""
+    """The network of a recipe as a Classifier of cross-entropy. options: more of stack's, such as order=models.stacks.AT_ONCE."""
     from torch.nn import functional
 
     from spiketwin.experiments.studies.classifier import Classifier

@@ -12,7 +12,7 @@ import torch
 
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
-from spiketwin.experiments.protocol import ResultError
+from spiketwin.experiments.protocol import COMMITTED, ResultError
 from spiketwin.experiments.studies.ttfs import (
     HIDDEN,
     INPUT,
@@ -20,9 +20,11 @@ from spiketwin.experiments.studies.ttfs import (
     FirstSpikes,
     Trained,
     TTFSConfig,
+    checkpoint,
     decide,
     network,
     percent,
+    weights,
 )
 from spiketwin.experiments.training import Constant, Cosine, Loss, Row, Schedule, activity, fit
 from spiketwin.models.engines.torch import Activity, TorchNetwork
@@ -93,6 +95,18 @@ def predict(run: Run, spikes: FirstSpikes, batch_size: int = 500) -> np.ndarray:
     """Predicted classes [B] of all samples."""
     parts = (slice(start, start + batch_size) for start in range(0, len(spikes), batch_size))
     return np.concatenate([decide(run({INPUT: spikes.batch(p)}, record={OUTPUT: ("v",)}).states[OUTPUT]["v"].numpy()) for p in parts])
+
+
+def offered(
+    experiment: str, config: TTFSConfig, data: Dataset, seed: int, folder: Path | None, *, size: str = "", quiet: bool = False
+) -> Trained:
+    """The trained network of a study: of the checkpoint in `folder`, if there is none of its committed weights, else trained now."""
+    resumes_from, published = checkpoint(folder, seed, size), weights(COMMITTED / experiment, seed, size)
+    if published.is_file() and not (resumes_from and resumes_from.is_file()):
+        found = load_weights(published, type(config), data)
+        if (found.config, found.seed) == (config, seed):
+            return found
+    return train(experiment, config, data, seed, checkpoint=resumes_from, quiet=quiet)
 
 
 def load_weights(path: Path, config_type: type[TTFSConfig], data: Dataset) -> Trained:

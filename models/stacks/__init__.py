@@ -3,9 +3,11 @@
 from spiketwin.models.stacks.architectures import resnet, vgg
 from spiketwin.models.stacks.cells import leaky, leaky_integrator, tau_from_beta
 from spiketwin.models.stacks.heterogeneity import each, gamma, lognormal, uniform
+from spiketwin.models.stacks.lags import AT_ONCE
 from spiketwin.models.stacks.text import StackError, StackText, parse
 
 __all__ = [
+    "AT_ONCE",
     "StackError",
     "StackText",
     "each",

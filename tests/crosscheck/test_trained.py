@@ -13,10 +13,12 @@ from spiketwin.experiments import EXPERIMENTS, experiment
 from spiketwin.experiments.crosscheck import trained
 from spiketwin.experiments.crosscheck.networks import crosscheck_networks
 from spiketwin.experiments.crosscheck.subjects import subject
-from spiketwin.experiments.data import load
+from spiketwin.experiments.data import Dataset, Samples, load
+from spiketwin.experiments.studies import deep_spike_backprop
 from spiketwin.experiments.studies.classifier import Classifier, StillNetwork, counts, images
+from spiketwin.experiments.studies.image_classifier import Recipe, spiking
 from spiketwin.models import stack
-from spiketwin.models.stacks import leaky, leaky_integrator
+from spiketwin.models.stacks import AT_ONCE, leaky, leaky_integrator
 
 
 def nothing(run, labels):
@@ -54,6 +56,27 @@ def test_a_stack_is_the_same_in_brian2_and_finer_steps_are_measured():
     assert len(curves["distance"]["neurons1"]["van_rossum"][1]) == 15
 
 
+@pytest.mark.parametrize("study", ["fashion_conv", "deep_spike_backprop"])
+def test_studies_whose_neurons_hear_at_once_are_the_same_in_brian2(study):
+    """Their networks at the size of a smoke test, after their norms have seen some images."""
+    squares = np.kron(np.random.default_rng(0).integers(0, 256, (20, 7, 7)), np.ones((4, 4))).astype(np.uint8)
+    part = Samples(squares.reshape(20, -1), np.arange(20) % 10, 255)
+    noise = Dataset("noise", part, part, part, (28, 28), tuple("0123456789"), "all three the same", "drawn")
+    if study == "fashion_conv":
+        made = spiking(Recipe("4C3p1-AP4-BN-6C3p1-AP2-BN-FC16-FC10", steps=4, tau_mem_ms=4.0), noise, 0, order=AT_ONCE)
+    else:
+        config = replace(deep_spike_backprop.Config(), steps=6)
+        made = deep_spike_backprop.classifier(config, "4C3p1-AP4-BN-6MS3-N-GAP-FC10", noise, "lee", 0)
+    made.net.train()
+    for _ in range(20):
+        made.run(part, np.arange(20), np.random.default_rng(1))
+    with torch.no_grad():
+        [p.mul_(12) for p in made.net.parameters() if p.ndim == 2]  # a full layer without norm would hardly fire
+    rows, _ = trained.check(made, samples=6, factors=(1,), name=study)
+    assert len(found(rows, "spikes, torch")) == 3 and all(r.value > 20 for r in found(rows, "spikes, torch"))
+    assert all(r.ok for r in rows)
+
+
 def test_a_network_that_is_another_one_fails():
     right = subject(classifier())
     first, *others = right.network.projections
@@ -87,7 +110,7 @@ def test_each_network_of_an_experiment_has_a_report(tmp_path):
     assert [report.checks[0].model for report, _ in made] == ["trained_toy", "trained_toy_b"]
     assert all(report.ok for report, _ in made)
     # with the limit of a step as a refractory period they are the same at the step of training, and fire less often at a finer one
-    held = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1, 4), once_per_step=True, quiet=True))
+    held = list(crosscheck_networks(toy, None, 3, folder=tmp_path, samples=4, factors=(1, 4), once_per_step=(True,), quiet=True))
     assert [out.name for _, out in held] == ["crosscheck_3_once_per_step", "crosscheck_3_b_once_per_step"]
     (report, _), *_ = held
     assert report.checks[0].model == "trained_toy_once_per_step" and all(r.ok for r in report.checks if r.level == "identity")

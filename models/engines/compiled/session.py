@@ -16,8 +16,8 @@ from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now,
 from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
 from spiketwin.models.engines.compiled.source import source
-from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.poisson import line, stream, stretch
+from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.network import Network, PoissonSource, Projection
 from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spec import unknown

@@ -20,7 +20,8 @@ from spiketwin.models.engines.torch.stacks.norm import NormOverTime, NormThrough
 from spiketwin.models.network import Convolution
 from spiketwin.models.stacks.layers import Shape
 
-SUMS = (nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Linear, nn.Flatten, NormOverTime, DelayedLinear)
+SUMS = (nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Linear, nn.Flatten, NormOverTime, NormThroughTime, DelayedLinear)
+KEEPING = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, NormOverTime)  # what a gain of each channel may pass
 OVER_TIME = (NormOverTime, NormThroughTime, DelayedLinear)  # modules that take [T, B, …]
 SPARSE = 0.25  # share of weights that are not zero up to which a matrix is stored as sparse
 ROWS = 1024  # neurons whose weights are found together
@@ -28,17 +29,35 @@ ROWS = 1024  # neurons whose weights are found together
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """Spikes of `source`, whose neurons have `shape`, through modules without biases."""
+    """Spikes of `source`, whose neurons have `shape`, through modules without biases; then times a gain of each step [T, …], if any."""
 
     source: str
     shape: Shape
     modules: tuple[nn.Module, ...] = ()
+    gain: Tensor | None = None
+
+    def through(self, name: str, module: nn.Module) -> Branch:
+        """Raises ValueError, which calls the module `name`, where a gain of each step has made weights of each step."""
+        if isinstance(module, NormThroughTime):
+            factor = module.weight / torch.sqrt(module.running_var + module.eps)  # [T, C]
+            places = apply(self.modules, torch.zeros(1, *self.shape, dtype=torch.float64)).shape[2:]
+            factor = factor.detach().view(*factor.shape, *[1] * len(places)).expand(*factor.shape, *places)
+            return replace(self, gain=factor if self.gain is None else factor * self.gain)
+        if self.gain is None:
+            return replace(self, modules=(*self.modules, module))
+        if not isinstance(module, KEEPING):
+            raise ValueError(
+                f"'{name}', a {type(module).__name__}, stands behind a NormThroughTime, whose gain of each step would make weights of each "
+                "step; put neurons, N, between, or train with norm=NormOverTime"
+            )
+        gain = self.gain if isinstance(module, NormOverTime) else apply((module,), self.gain)
+        return replace(self, modules=(*self.modules, module), gain=gain)
 
 
 @dataclass(frozen=True, eq=False)
 class Signal:
     """branches: see Branch.  analog: the modules that the stack's input of numbers has passed; None where there is none of it.
-    constant: [shape], before the maximum is taken over windows of `window` × `window` places; 1: it is not."""
+    constant: [1 or T, shape], before the maximum is taken over windows of `window` × `window` places; 1: it is not."""
 
     branches: tuple[Branch, ...]
     analog: tuple[nn.Module, ...] | None
@@ -47,11 +66,11 @@ class Signal:
 
     @classmethod
     def of_spikes(cls, source: str, shape: Shape) -> Signal:
-        return cls((Branch(source, shape),), None, torch.zeros(shape, dtype=torch.float64))
+        return cls((Branch(source, shape),), None, torch.zeros(1, *shape, dtype=torch.float64))
 
     @classmethod
     def of_input(cls, shape: Shape) -> Signal:
-        return cls((), (), torch.zeros(shape, dtype=torch.float64))
+        return cls((), (), torch.zeros(1, *shape, dtype=torch.float64))
 
     def through(self, name: str, module: nn.Module) -> Signal:
         """The signal behind a module. Raises ValueError, which calls it `name`, where that is no such sum."""
@@ -66,25 +85,29 @@ class Signal:
             return replace(self, analog=(*(self.analog or ()), module), constant=torch.zeros_like(apply((module,), self.constant)))
         if isinstance(module, nn.MaxPool2d):
             return self._pooled(name, module)
-        if isinstance(module, NormThroughTime):
-            raise ValueError(
-                f"'{name}', a NormThroughTime, has a statistic for each step, and synapses have one weight; train with norm=NormOverTime"
-            )
         if not isinstance(module, SUMS):
             raise ValueError(f"'{name}', a {type(module).__name__}, is no sum of weighted spikes and has no projection")
         plain = _without_bias(module)
         return replace(
             self,
-            branches=tuple(replace(b, modules=(*b.modules, plain)) for b in self.branches),
+            branches=tuple(b.through(name, plain) for b in self.branches),
             analog=None if self.analog is None else (*self.analog, plain),
-            constant=apply((module,), self.constant),
+            constant=apply((module,), self._for(module)),
         )
+
+    def _for(self, module: nn.Module) -> Tensor:
+        """The constant at as many steps as a module tells apart."""
+        return self.constant.expand(module.steps, *self.constant.shape[1:]) if isinstance(module, NormThroughTime) else self.constant
 
     def _pooled(self, name: str, module: nn.MaxPool2d) -> Signal:
         size = module.kernel_size if isinstance(module.kernel_size, int) else module.kernel_size[0]
         if not any(b.modules for b in self.branches):
             raise ValueError(
                 f"'{name}', a MaxPool2d, pools spikes, not currents; put neurons behind it, as in C5-MP{size}-N, or pool the mean (AP{size})"
+            )
+        if any(b.gain is not None for b in self.branches):
+            raise ValueError(
+                f"'{name}', a MaxPool2d, stands behind a NormThroughTime, which has a gain for each step; pool the mean (AP{size})"
             )
         if self.analog is not None or not torch.equal(module(self.constant), -module(-self.constant)):
             raise ValueError(
@@ -104,8 +127,8 @@ class Signal:
 
     def places(self) -> Iterator[np.ndarray]:
         """For each place of the window: where the members of all windows lie in the flattened signal, [N of the pooled]."""
-        channels, height, width = self.constant.shape
-        index, k = np.arange(prod(self.constant.shape)).reshape(channels, height, width), self.window
+        _, channels, height, width = self.constant.shape
+        index, k = np.arange(channels * height * width).reshape(channels, height, width), self.window
         for row in range(k):
             for column in range(k):
                 yield index[:, row : height // k * k : k, column : width // k * k : k].ravel()
@@ -131,31 +154,30 @@ class Sum(nn.Module):
 class Front:
     """What stands between the stack's input, or nothing, and the current into a population.
 
-    analog, constant: as in Signal.  gain: current per increment of a step.  late: whether the current flows in the step after.
+    analog, constant: as in Signal.  per_increment: current per increment of a step.  late: whether it flows in the step after.
     """
 
     analog: tuple[nn.Module, ...] | None
     constant: Tensor
-    gain: np.ndarray
+    per_increment: np.ndarray
     late: bool
 
     @torch.no_grad()
     def current(self, x: Tensor, steps: int) -> np.ndarray:
-        """[T, B, N] (or [T, 1, N] where the input has no part in it) of an input x [1 or T, B, …]."""
-        arrives = self.constant[None, None]
+        """Of an input x [1 or T, B, …], that of each step: [T, B, N], or [T, 1, N] where the input has no part in it."""
+        arrives = self.constant[:steps, None]
         if self.analog is not None:
             if any(isinstance(m, DelayedLinear | NormThroughTime) for m in self.analog):
                 x = x.expand(steps, *x.shape[1:])
             arrives = _run(self.analog, x) + arrives
-        flows = arrives.flatten(2).numpy() * self.gain
-        flows = np.broadcast_to(flows, (steps, *flows.shape[1:]))
-        return np.concatenate([np.zeros_like(flows[:1]), flows[:-1]]) if self.late else flows
+        flows = arrives.flatten(2).numpy() * self.per_increment
+        return np.broadcast_to(flows, (steps, *flows.shape[1:]))
 
 
 def apply(modules: tuple[nn.Module, ...], x: Tensor) -> Tensor:
-    """One step of one trial, [shape], through modules."""
+    """Of one trial, [1 or T, shape], through modules."""
     with torch.no_grad():
-        return _run(modules, x[None, None])[0, 0]
+        return _run(modules, x[:, None])[:, 0]
 
 
 def _run(modules: tuple[nn.Module, ...], x: Tensor) -> Tensor:
