@@ -54,7 +54,7 @@ class Traces:
         self.surrogate, self.scale = network.surrogate, _column(self.start.per_spike_scale)
         like = stage.layer.network.like
         self.now = {s: like.new_zeros(trials, 1, len(synapses.matrix().T)) for s in spec.states}
-        self.last = self.start.last_spike  # in steps from the start of the next piece
+        self.n, self.last = 0, self.start.last_spike  # steps so far, and that of each neuron's last spike
         self.latest: Tensor | None = None  # spikes of the step before
 
     @property
@@ -77,25 +77,22 @@ class Traces:
         arrives = signals @ self.synapses.matrix().T if any(n.startswith("_arrive_") for n in self.derivatives.needs) else None
         for t, row in enumerate(signals):
             values = self.constants | {s: run.states[self.stage.name][s][t].flatten(1)[..., None] for s in self.record}
-            values |= self._flags(t, None if spikes is None else spikes[t] != 0)
+            values |= self._flags(None if spikes is None else spikes[t] != 0)
             if arrives is not None:
                 values[f"_arrive_{self.stage.layer.spec.inputs[0]}"] = arrives[t][..., None]
             traced = self.derivatives.step(values, self.now, row[:, None, :], self._slope)
-            self.now = dict(traced.states)
+            self.now, self.n = dict(traced.states), self.n + 1
+            self.latest = None if spikes is None else spikes[t : t + 1]
             yield traced
-        if spikes is not None:
-            self.latest = spikes[-1:]
-        if self.last is not None:
-            self.last = self.last - len(x)
 
-    def _flags(self, t: int, spiked: Tensor | None) -> dict[str, Tensor]:
-        """Who integrates, who spikes and who listens in step t."""
+    def _flags(self, spiked: Tensor | None) -> dict[str, Tensor]:
+        """Who integrates, who spikes and who listens in step n."""
         if spiked is None:
             return {}
         active = torch.ones_like(spiked)
         if self.held and self.last is not None:
-            active = self.last <= t - self.start.hold
-            self.last = torch.where(spiked, t, self.last)
+            active = self.last <= self.n - self.start.hold
+            self.last = torch.where(spiked, self.n, self.last)
         flags = {"active": active, "_spiked": spiked, "_listens": active & ~spiked}
         return {name: flag[..., None] for name, flag in flags.items()}
 
