@@ -1,0 +1,84 @@
+"""The memory of a training step against the length of a trial, each method in a process of its own.
+
+Counted is the largest resident memory during the step above that before it, so neither the program nor the input counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spiketwin.experiments.protocol import ResultError
+
+if TYPE_CHECKING:
+    from spiketwin.experiments.studies.local_against_global import Config
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"  # what the kernel is told to start the largest resident memory anew (man 5 proc)
+
+
+def peaks_mb(name: str, config: Config, inputs: int, classes: int) -> list[float]:
+    """MB of a training step for each of config.memory_steps, in a new process with one thread.
+
+    Raises ResultError where the system does not tell (it takes Linux), or the process fails.
+    """
+    if not (STATUS.exists() and CLEAR.exists()):
+        raise ResultError("the memory of a step is read from /proc, which this system lacks; run the study with --memory-steps ''")
+    asked = json.dumps({"name": name, "config": dataclasses.asdict(config), "inputs": inputs, "classes": classes})
+    done = subprocess.run(
+        [sys.executable, "-m", __name__], input=asked, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    if done.returncode:
+        raise ResultError(f"measuring the memory of '{name}' failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def resident_mb(what: str) -> float:
+    """VmRSS, resident now, or VmHWM, the most since the peak was reset."""
+    found = re.search(rf"{what}:\s*(\d+)", STATUS.read_text())
+    assert found, what
+    return int(found[1]) / 1024
+
+
+def measure(name: str, config: Config, inputs: int, classes: int) -> list[float]:
+    """The same in this process, for which its own memory should be fresh."""
+    import torch
+
+    from spiketwin.experiments.studies.local_methods import method, network
+
+    rule, net = method(name).rule(config, 0), network(config, inputs, classes, 0)
+    optimiser = torch.optim.Adam(net.parameters())
+    numbers = torch.Generator().manual_seed(0)
+    labels = torch.randint(classes, (config.batch_size,), generator=numbers)
+
+    def step(x) -> None:
+        optimiser.zero_grad()
+        rule(net, x, labels).objective(net).backward()
+        optimiser.step()
+
+    step(torch.zeros(2, config.batch_size, inputs))  # compiles what there is to compile
+    peaks = []
+    for steps in config.memory_steps:
+        # a tenth of the pixels' spikes, as of digits
+        x = (torch.rand(steps, config.batch_size, inputs, generator=numbers) < 0.1 * config.rate_hz * config.dt_ms * 1e-3).float()
+        gc.collect()
+        CLEAR.write_text(RESET_PEAK)
+        before = resident_mb("VmRSS")
+        step(x)
+        peaks.append(round(resident_mb("VmHWM") - before, 2))
+    return peaks
+
+
+if __name__ == "__main__":
+    from spiketwin.experiments.studies.local_against_global import Config as Settings
+
+    asked = json.loads(sys.stdin.read())
+    lists = {k: tuple(v) if isinstance(v, list) else v for k, v in asked["config"].items()}
+    print(json.dumps(measure(asked["name"], Settings(**lists), asked["inputs"], asked["classes"])))
