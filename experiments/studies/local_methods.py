@@ -55,13 +55,13 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
-    "bptt": Method(lambda config, seed: Bptt(), 2e-3),
-    "eprop": Method(lambda config, seed: EProp(Symmetric(), chunk_steps=config.chunk_steps), 2e-3),
-    "eprop_random": Method(lambda config, seed: EProp(Random(seed), chunk_steps=config.chunk_steps), 2e-3),
-    "feedback_alignment": Method(lambda config, seed: FeedbackAlignment(seed), 2e-3),
-    "direct_feedback_alignment": Method(lambda config, seed: DirectFeedbackAlignment(seed), 2e-3),
-    "decolle": Method(lambda config, seed: Decolle(seed, chunk_steps=config.chunk_steps), 2e-3),
-    "neuromodulated": Method(lambda config, seed: Neuromodulated(seed=seed, chunk_steps=config.chunk_steps), 2e-3),
+    "bptt": Method(lambda config, seed: Bptt(), 3e-3),
+    "eprop": Method(lambda config, seed: EProp(Symmetric(), chunk_steps=config.chunk_steps), 3e-3),
+    "eprop_random": Method(lambda config, seed: EProp(Random(seed), chunk_steps=config.chunk_steps), 5e-3),
+    "feedback_alignment": Method(lambda config, seed: FeedbackAlignment(seed), 3e-3),
+    "direct_feedback_alignment": Method(lambda config, seed: DirectFeedbackAlignment(seed), 5e-3),
+    "decolle": Method(lambda config, seed: Decolle(seed, chunk_steps=config.chunk_steps), 5e-3),
+    "neuromodulated": Method(lambda config, seed: Neuromodulated(seed=seed, chunk_steps=config.chunk_steps), 5e-3),
 }
 
 

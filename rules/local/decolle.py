@@ -42,7 +42,7 @@ class Decolle:
     """seed, gain: of the local read-outs.  loss: of each layer and of the stack's read-out, a mean over steps.  chunk_steps: as in EProp."""
 
     seed: int = 0
-    gain: float = 1.0
+    gain: float = 10.0  # few of N neurons fire in a step: with 1 the read-outs would hardly move
     loss: Loss = step_cross_entropy
     chunk_steps: int = 10
     name = "DECOLLE"

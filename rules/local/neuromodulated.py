@@ -47,7 +47,7 @@ class Neuromodulated:
 
     modulator: Modulator = surprise
     seed: int = 0
-    gain: float = 1.0
+    gain: float = 10.0  # few of N neurons fire in a step: with 1 the read-outs would hardly move
     loss: Loss = step_cross_entropy
     chunk_steps: int = 10
     name = "neuromodulated"

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import cast
 
 import sympy
 import torch
@@ -149,7 +150,7 @@ def chosen(expression: sympy.Expr) -> sympy.Expr:
         return chosen(sympy.expand(found))
 
     yes, no = decided(True), decided(False)
-    return yes if yes == no else where(flag, yes, no)
+    return yes if yes == no else cast(sympy.Expr, where(flag, yes, no))
 
 
 def _needed(lets: list[Let], wanted: list[sympy.Expr]) -> tuple[Let, ...]:

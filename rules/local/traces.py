@@ -52,7 +52,7 @@ class Traces:
             )
         self.constants = {name: _column(value) for name, value in self.start.values.items() if name not in spec.states}
         self.surrogate, self.scale = network.surrogate, _column(self.start.per_spike_scale)
-        like = stage.layer.network.like
+        like = stage.layer.network.get_buffer("like")
         self.now = {s: like.new_zeros(trials, 1, len(synapses.matrix().T)) for s in spec.states}
         self.n, self.last = 0, self.start.last_spike  # steps so far, and that of each neuron's last spike
         self.latest: Tensor | None = None  # spikes of the step before
@@ -134,7 +134,7 @@ def filter_of(stage: Stage) -> Filter:
 
     Raises ValueError where read-outs are not linear, or differ from each other.
     """
-    spec, network, like = stage.layer.spec, stage.layer.network, stage.layer.network.like
+    spec, network, like = stage.layer.spec, stage.layer.network, stage.layer.network.get_buffer("like")
     derivatives, D = sensitivity(spec, network.scheme, network.order, False, spec.inputs[0]), len(spec.states)
     constants = {name: value for name, value in stage.begin(1).values.items() if name not in spec.states}
     if not is_shared(derivatives, constants):

@@ -57,8 +57,8 @@ def assert_equal(found, wanted, tolerance=1e-10):
 def test_decolle_is_the_gradient_of_each_layers_own_loss():
     """No recurrence and no gradient through the reset: then forward in time and backward are the same."""
     net, x = net_of("FC9-FC8-FC3"), spikes()
-    lesson = Decolle(seed=5, chunk_steps=7)(net, x, LABELS)
-    readouts, wanted, z = local_readouts(net, 5, 1.0), {}, x
+    lesson = Decolle(seed=5, gain=2.0, chunk_steps=7)(net, x, LABELS)
+    readouts, wanted, z = local_readouts(net, 5, 2.0), {}, x
     called = {id(p): name for name, p in net.named_parameters()}
     for stage in stages(net):
         out, _ = stage.run(z)
