@@ -70,7 +70,7 @@ class Config:
     """Images of a training step."""
     chunk_steps: int = 25
     """Steps after which rules that go forward in time use the error."""
-    memory_steps: tuple[int, ...] = (25, 100, 400)
+    memory_steps: tuple[int, ...] = (25, 100, 400, 1600)
     """Lengths of a trial, in steps, to measure the memory of a training step for."""
 
 
@@ -136,14 +136,14 @@ def smoke() -> Result:
     config = replace(
         Config(),
         data="digits",
-        training_samples=600,
-        hidden="FC48R-FC32",
+        training_samples=400,
+        hidden="FC32R-FC24",
         input_weight_scale=2.0,
         rate_factor=3.0,
         epochs=2,
         batch_size=20,
-        duration_ms=12.0,
-        chunk_steps=12,
+        duration_ms=10.0,
+        chunk_steps=10,
         memory_steps=(),
     )
     data = dataset(config)

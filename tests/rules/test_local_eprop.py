@@ -35,7 +35,7 @@ def net_of(text, spec=None, *, weights=1.0, **options):
     return net
 
 
-def spikes(T=30, B=4, N=7):
+def spikes(T=24, B=4, N=7):
     return (torch.rand(T, B, N, generator=torch.Generator().manual_seed(1), dtype=DOUBLE) < 0.4).to(DOUBLE)
 
 
@@ -117,7 +117,7 @@ ALIF = NeuronSpec(
 
 def test_the_adaptive_threshold_is_that_of_the_paper():
     """ε_a(t+1) = h ε_v + (ρ - h β) ε_a and e = h (ε_v - β ε_a) (eq. 24, 25); here the jump of a decays with a, as all of it does."""
-    x, T = spikes(), 30
+    x, T = spikes(), 24
     net = net_of("FC9-FC3", ALIF, weights=2.0)
     stage = stages(net)[0]
     wires = synapses(net, stage)
@@ -153,10 +153,10 @@ CASES = [
 @pytest.mark.parametrize(("spec", "weights", "options"), CASES, ids=lambda c: getattr(c, "name", None))
 def test_one_layer_without_recurrence_has_the_gradient_of_bptt(spec, weights, options, detach_reset):
     loss = millivolts if "readout" in options else step_cross_entropy
-    net, x = net_of("FC9-FC3", spec, weights=weights, detach_reset=detach_reset, **options), spikes(40)
+    net, x = net_of("FC9-FC3", spec, weights=weights, detach_reset=detach_reset, **options), spikes(32)
     wanted = Bptt(loss)(net, x, LABELS)
     assert all(counts.mean() > 0.5 for counts in wanted.counts.values())
-    for chunk_steps in (11, 40):
+    for chunk_steps in (11, 32):
         found = EProp(loss=loss, chunk_steps=chunk_steps)(net, x, LABELS)
         assert_equal(found.gradients, wanted.gradients)
         assert found.loss.item() == pytest.approx(wanted.loss.item()) and torch.allclose(found.output, wanted.output)
@@ -196,8 +196,8 @@ def test_true_learning_signals_make_the_gradient_of_a_deep_network():
     """dE/dW = Σ_t dE/dS(t) e(t), eq. 1 of the paper, of all layers."""
     net, x = net_of("FC9-FC8-FC3", weights=2.0), spikes()
     signals = true_signals(net, x, LABELS)
-    assert signals["neurons1"].shape == (30, 4, 9) and signals["neurons1"].any()
-    found = learn_online(net, x, LABELS, lambda piece: signals, loss=step_cross_entropy, through_readout=False, chunk_steps=30)
+    assert signals["neurons1"].shape == (24, 4, 9) and signals["neurons1"].any()
+    found = learn_online(net, x, LABELS, lambda piece: signals, loss=step_cross_entropy, through_readout=False, chunk_steps=24)
     assert_equal(found.gradients, Bptt()(net, x, LABELS).gradients)
 
 
