@@ -48,7 +48,7 @@ class Config:
         "neuromodulated",
     )
     """Rules to compare (local_methods.py)."""
-    rate_factor: float = 1.0
+    learning_rate_factor: float = 1.0
     """Multiplies the learning rate of every rule."""
     tau_mem_ms: float = 20.0
     """Membrane time constant of the hidden neurons."""
@@ -64,7 +64,7 @@ class Config:
     """Multiplies the initial weights from the pixels."""
     surrogate_scale: float = 10.0
     """Steepness of the surrogate gradient 1/(scale |v - 1| + 1)^2."""
-    epochs: int = 2
+    epochs: int = 3
     """Passes through the training images."""
     batch_size: int = 50
     """Images of a training step."""
@@ -107,7 +107,7 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
         rule = method(name).rule(config, seed)
         curves["knows"][name] = {"label": rule.name, "source": rule.source, **asdict(rule.locality)}
         curves["validation_accuracy"][name] = [row["validation_accuracy"] for row in history]
-        curves["learning_rate"][name] = method(name).learning_rate * config.rate_factor
+        curves["learning_rate"][name] = method(name).learning_rate * config.learning_rate_factor
     return found, curves
 
 
@@ -139,7 +139,7 @@ def smoke() -> Result:
         training_samples=400,
         hidden="FC32R-FC24",
         input_weight_scale=2.0,
-        rate_factor=3.0,
+        learning_rate_factor=3.0,
         epochs=2,
         batch_size=20,
         duration_ms=10.0,

@@ -127,7 +127,7 @@ def teach(
             "silent_share": (fired.sum(0) == 0).double().mean().item(),
         }
 
-    schedule = Schedule(config.epochs, config.batch_size, (rate or chosen.learning_rate) * config.rate_factor)
+    schedule = Schedule(config.epochs, config.batch_size, (rate or chosen.learning_rate) * config.learning_rate_factor)
     with progress(f"{rule.name}, seed {seed}", config.epochs, quiet=quiet) as show:
         history = fit(
             net,
