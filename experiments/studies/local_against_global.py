@@ -3,7 +3,8 @@ whose synapses know nothing but their two neurons, their own layer and a random 
 
 Each rule starts from the same weights and sees the same spikes in the same order. Accuracy is that of the epoch that was best on validation;
 learning rates were chosen on validation, too, with fewer images. The memory of a training step is that of a process of its own, above
-what it needs to hold the input, for trials of several lengths; rules that go forward in time are fed in pieces of chunk_steps. The table
+what it needs to hold the input, for trials of several lengths; rules that go forward in time are fed in pieces of chunk_steps.
+E-prop then keeps a number for every synapse and every trial of the batch: its memory does not grow, but is not small. The table
 says, beside these, what a synapse had to know. No rule is tuned beyond that: numbers tell rules apart, not the best that each can do.
 
 A further rule, such as STDP, is a line in local_methods.METHODS.

@@ -8,7 +8,7 @@ x̄ the presynaptic trace; what a spike of the layer does later, by reset or rec
 mean square; any mean over steps will do. The stack's own read-out learns from its own loss, and alone decides.
 
 Source: Kaiser, Mostafa & Neftci 2020, Synaptic plasticity dynamics for deep continuous local learning (DECOLLE),
-Frontiers in Neuroscience 14:424, eq. 6-12.
+Frontiers in Neuroscience 14:424.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ spike: with one hidden layer and no recurrence nothing is left out, and symmetri
 With random feedback and without recurrence it is direct feedback alignment, forward in time.
 
 Source: Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass 2020, A solution to the learning dilemma for recurrent networks
-of spiking neurons, Nature Communications 11:3625, eq. 1-5, 13-28.
+of spiking neurons, Nature Communications 11:3625, with its Methods.
 """
 
 from __future__ import annotations

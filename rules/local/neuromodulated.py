@@ -8,9 +8,11 @@ local error what. So every layer learns in parallel, and the one thing that come
     surprise     M = 1 - p(label): nothing is changed where the network knows, and everything where it errs
     failure      M = [the answer is wrong]: the same, yes or no
 
+Where a vector is broadcast, one number for each read-out, the rule is e-prop with random feedback (eprop.py).
+
 Source: the scheme of Madireddy, Yanguas-Gil & Balaprakash 2020, Neuromodulated neural architectures with local error signals for
 memory-constrained online continual learning (arXiv 2007.08159), here with spikes, traces and one modulator; Frémaux & Gerstner 2016,
-Frontiers in Neural Circuits 9:85, eq. 1, for three-factor rules.
+Frontiers in Neural Circuits 9:85, for three-factor rules.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ of whatever model has a derived step. Where the factors before the derivatives a
 derivatives, and one trace per presynaptic neuron holds them. It shows in their shape: [B, 1, M] for M synapses onto each of N
 neurons, [B, N, M] for those of a model that has to keep one per synapse.
 
-Source: Bellec et al. 2020, Nature Communications 11:3625, eq. 2, 3, 13, 14; Griewank & Walther 2008, section 3.1, forward mode.
+Source: Bellec et al. 2020, Nature Communications 11:3625, Methods; Griewank & Walther 2008, section 3.1, forward mode.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ e_ji(t) = h_j(t) x̄_i(t), a piece of C steps costs two matrix products, because
 
     Σ_t L_j(t) ē_ji(t) = Σ_t [Σ_(s >= t) F(s - t) L_j(s)] h_j(t) x̄_i(t) + what is left of ē from before.
 
-Source: Bellec et al. 2020, Nature Communications 11:3625, eq. 1, 4 and 28 (the filter of leaky read-outs).
+Source: Bellec et al. 2020, Nature Communications 11:3625, Methods (with the filter of leaky read-outs).
 """
 
 from __future__ import annotations

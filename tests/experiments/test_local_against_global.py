@@ -28,7 +28,7 @@ def smoke():
 def test_smoke(smoke):
     assert set(smoke.config["methods"]) == set(METHODS)
     # two epochs on 400 images: the gradient and its nearest learn, chance is 10
-    assert smoke.mean("bptt_test_accuracy") > 20 and smoke.mean("eprop_test_accuracy") > 20
+    assert smoke.mean("bptt_test_accuracy") > 15 and smoke.mean("eprop_test_accuracy") > 15
     assert all(smoke.mean(f"{name}_spikes_per_neuron") > 0 for name in METHODS)
     assert len(smoke.curves["validation_accuracy"]["decolle"]) == 2
 
