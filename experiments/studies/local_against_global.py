@@ -37,7 +37,7 @@ class Config:
     """How many of the training images to use, the first ones; 0 for all."""
     test_samples: int = 0
     """How many of the validation and test images to use, the first ones; 0 for all."""
-    hidden: str = "FC128R-FC128R"
+    hidden_layers: str = "FC128R-FC128R"
     """Hidden layers as text; R: recurrent."""
     methods: tuple[str, ...] = (
         "bptt",
@@ -50,7 +50,7 @@ class Config:
     )
     """Rules to compare (local_methods.py)."""
     learning_rate_factor: float = 1.0
-    """Multiplies the learning rate of every rule."""
+    """Multiplies Adam's learning rate of every rule."""
     tau_mem_ms: float = 20.0
     """Membrane time constant of the hidden neurons."""
     tau_out_ms: float = 20.0
@@ -138,7 +138,7 @@ def smoke() -> Result:
         Config(),
         data="digits",
         training_samples=400,
-        hidden="FC32R-FC24",
+        hidden_layers="FC32R-FC24",
         input_weight_scale=2.0,
         learning_rate_factor=3.0,
         epochs=2,

@@ -75,7 +75,7 @@ def method(name: str) -> Method:
 def network(config: Config, inputs: int, classes: int, seed: int) -> Stack:
     """The same for all methods with the same seed."""
     net = stack(
-        f"{config.hidden}-FC{classes}",
+        f"{config.hidden_layers}-FC{classes}",
         neuron=leaky(config.tau_mem_ms),
         readout=leaky_integrator(config.tau_out_ms),
         dt_ms=config.dt_ms,

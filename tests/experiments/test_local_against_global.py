@@ -15,7 +15,7 @@ from spiketwin.experiments.studies.local_methods import METHODS, Method, classif
 from spiketwin.rules.local import EProp
 
 SMALL = replace(
-    study.Config(), data="digits", training_samples=200, test_samples=100, hidden="FC16R-FC12", methods=("eprop", "decolle"),
+    study.Config(), data="digits", training_samples=200, test_samples=100, hidden_layers="FC16R-FC12", methods=("eprop", "decolle"),
     epochs=1, batch_size=40, duration_ms=8.0, chunk_steps=4, memory_steps=(),
 )  # fmt: skip
 
@@ -104,6 +104,6 @@ def test_memory_needs_proc(monkeypatch, tmp_path):
 @pytest.mark.skipif(not local_memory.CLEAR.exists(), reason="the peak of resident memory is read from Linux's /proc")
 def test_memory_of_backpropagation_grows_with_the_trial():
     """Spikes of T steps are kept in 4 bytes each, at least those: 200 neurons, 20 trials, 2,000 steps are 32 MB."""
-    config = replace(SMALL, hidden="FC200", batch_size=20, memory_steps=(20, 2000))
+    config = replace(SMALL, hidden_layers="FC200", batch_size=20, memory_steps=(20, 2000))
     short, long = local_memory.peaks_mb("bptt", config, 30, 4)
     assert long - short > 20
