@@ -32,7 +32,9 @@ def peaks_mb(name: str, config: Config, inputs: int, classes: int) -> list[float
     Raises ResultError where the system does not tell (it takes Linux), or the process fails.
     """
     if not (STATUS.exists() and CLEAR.exists()):
-        raise ResultError("the memory of a step is read from /proc, which this system lacks; run the study with --memory-steps ''")
+        raise ResultError(
+            "the memory of a step is read from /proc, which this system lacks; run the study with --memory-steps and no number behind it"
+        )
     asked = json.dumps({"name": name, "config": dataclasses.asdict(config), "inputs": inputs, "classes": classes})
     done = subprocess.run(
         [sys.executable, "-m", __name__],
