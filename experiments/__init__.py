@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "fashion_conv": "spiketwin.experiments.studies.fashion_conv",
     "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
     "lenet": "spiketwin.experiments.studies.lenet",
+    "local_against_global": "spiketwin.experiments.studies.local_against_global",
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
     "parameter_study_spoken": "spiketwin.experiments.studies.parameter_study_spoken",
