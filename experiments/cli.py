@@ -352,6 +352,33 @@ def figure(model: Positional[str], out: Path | None = None) -> None:
     print(f"written to {path}")
 
 
+# -- learning rules --------------------------------------------------------------------------------------------
+
+
+def rules(name: Positional[str] = "", out: Path | None = None) -> None:
+    """Learning rules: source, engines, and what a synapse must know; of one rule all it says, and its window.
+
+    Args:
+        name: Name of a rule; all are listed without it.
+        out: Picture to write of the rule's window and of its change against the rate of pairs.
+    """
+    from spiketwin.rules import rule, table
+
+    if not name:
+        if out:
+            raise ValueError(f"--out {out} needs the name of a rule; list them with: spiketwin rules")
+        print("\n".join(table.listing()))
+        return
+    made = rule(name)
+    print("\n".join(table.in_full(made)))
+    if out:
+        with working(f"measuring {name}"):
+            picture = table.figure(made)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        picture.savefig(out)
+        print(f"written to {out}")
+
+
 # -- the results page ------------------------------------------------------------------------------------------
 
 
@@ -381,6 +408,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "derive": _command(derive, "derive"),
     "script": _command(script, "script"),
     "figure": _command(figure, "figure"),
+    "rules": _command(rules, "rules"),
     "results": _command(results, "results"),
 }
 
