@@ -147,12 +147,15 @@ class Session:
         p = [q.name for q in self.network.populations].index(population)
         return self._program.shared[f"states{p}"][0, names.index(name)]
 
-    def save(self, path: str | Path) -> Path:
-        """All of the session as an .npz, all or nothing; load() goes on from there bit for bit."""
+    def save(self, path: str | Path, **beside: np.ndarray) -> Path:
+        """All of the session as an .npz, all or nothing; load() goes on from there bit for bit.
+
+        beside: what belongs to this moment besides, kept in the same file under the names 'beside/…' for np.load().
+        """
         path = Path(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
         try:
-            np.savez(partial, **self._snapshot())
+            np.savez(partial, **self._snapshot(), **{f"beside/{name}": array for name, array in beside.items()})
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
