@@ -10,6 +10,7 @@ to sum 78. Source: Diehl & Cook 2015, section 2; Brian2's example Diehl_Cook_201
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -68,6 +69,20 @@ class Response(NamedTuple):
 def all_but_own(neurons: int, strength: float = 17.0) -> np.ndarray:
     """Weights [N, N] in nS: each inhibitory neuron inhibits all excitatory neurons but its own, equally."""
     return strength * (1 - np.eye(neurons))
+
+
+def growing(neurons: int, strength: float = 17.0) -> np.ndarray:
+    """Weights [N, N] in nS that grow with the root of the distance on a square lattice, up to `strength` at a quarter of its side.
+
+    Neighbours may fire together, so that they come to look for similar images. Source: Hazan et al. 2018, arXiv:1807.09374, section III.B.
+    """
+    side = math.ceil(math.sqrt(neurons))
+    y, x = np.divmod(np.arange(neurons), side)
+    distance = np.hypot(x[:, None] - x, y[:, None] - y)
+    return strength * np.minimum(np.sqrt(distance / (side / 4)), 1)
+
+
+LATERAL: Mapping[str, Callable[[int, float], np.ndarray]] = MappingProxyType({"uniform": all_but_own, "growing": growing})
 
 
 def build(

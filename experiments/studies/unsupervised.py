@@ -22,7 +22,7 @@ import numpy as np
 from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Experiment, Result, measured, single
-from spiketwin.experiments.studies.diehl_cook import EXCITATORY, LEARNING, Protocol, all_but_own, build, present, start
+from spiketwin.experiments.studies.diehl_cook import EXCITATORY, LATERAL, LEARNING, Protocol, build, present, start
 from spiketwin.experiments.studies.frozen import freeze, respond
 from spiketwin.models.network import Network
 from spiketwin.models.spec import unknown
@@ -68,8 +68,10 @@ class Config:
     """Learning rate at postsynaptic spikes."""
     column_sum: float = COLUMN_SUM
     """Sum of the weights to a neuron, of 784 inputs."""
+    lateral: str = "uniform"
+    """How inhibition reaches other neurons: uniform (as published), or growing with their distance on a lattice."""
     inhibition_ns: float = 17.0
-    """Weight of lateral inhibition in nS."""
+    """Weight of lateral inhibition in nS, the largest where it grows."""
     theta_plus_mv: float = 0.05
     """Rise of the threshold at a spike, in mV."""
     tau_theta_ms: float = 1e7
@@ -86,6 +88,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.vote not in VOTES:
             raise UnsupervisedError(unknown(self.vote, "vote", "this study", VOTES))
+        if self.lateral not in LATERAL:
+            raise UnsupervisedError(unknown(self.lateral, "lateral inhibition", "this study", LATERAL))
         for name in ("passes", "label_images", "keep_every", "threads"):
             if getattr(self, name) < 1:
                 raise UnsupervisedError(f"{name} = {getattr(self, name)} must be at least 1")
@@ -104,7 +108,7 @@ class Config:
             seed=seed,
             rule=diehl_cook.with_parameters(nu_pre=self.nu_pre, nu_post=self.nu_post),
             column_sum=self.column_sum,
-            inhibition=lambda n: all_but_own(n, self.inhibition_ns),
+            inhibition=lambda n: LATERAL[self.lateral](n, self.inhibition_ns),
             homeostasis={"theta_plus": self.theta_plus_mv, "tau_theta": self.tau_theta_ms},
         )
 
@@ -132,7 +136,7 @@ class Learner:
     def weights(self) -> np.ndarray:
         """Weights [N, inputs] as the next image meets them, in nS."""
         self.session.normalise()
-        return self.session.weights(LEARNING)
+        return np.asarray(self.session.weights(LEARNING))
 
     @property
     def theta_v(self) -> np.ndarray:

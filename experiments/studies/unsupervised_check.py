@@ -40,6 +40,11 @@ class Listening:
         self.steps += drawn.shape[0]
         return ran
 
+    def spikes(self, listed: list[tuple[np.ndarray, np.ndarray]], size: int) -> Spikes:
+        """One of the lists as spikes [T, 1, size] of all runs together."""
+        step, neuron = (np.concatenate(column) for column in zip(*listed))
+        return Spikes(step, np.zeros_like(step), neuron, (self.steps, 1, size), self.session.dt_ms)
+
 
 def check_against_brian2(config: Config, neurons: int, images: Samples, count: int, seed: int, *, quiet: bool = False) -> dict[str, float]:
     """Metrics of the first `count` images that a run of this seed shows to a network of this size.
@@ -55,13 +60,7 @@ def check_against_brian2(config: Config, neurons: int, images: Samples, count: i
     ours = Listening(start(network, protocol, seed=seed, dtype="float64", threads=config.threads))
     shown = order(len(images), config.passes, seed)[:count]
     presentations = sum(present(ours, images.images[k] / images.maximum, protocol).presentations for k in shown)
-    sent, fired = (
-        Spikes(step, np.zeros_like(step), neuron, (ours.steps, 1, size), protocol.dt_ms)
-        for (step, neuron), size in (
-            (map(np.concatenate, zip(*ours.sent)), inputs),
-            (map(np.concatenate, zip(*ours.fired)), neurons),
-        )
-    )
+    sent, fired = ours.spikes(ours.sent, inputs), ours.spikes(ours.fired, neurons)
     learning = network.projections[0]
     regular = replace(learning, normalisation=replace(learning.normalisation, every_ms=protocol.image_ms + protocol.rest_ms))
     network = replace(network, projections=(regular, *network.projections[1:]))

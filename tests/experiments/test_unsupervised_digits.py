@@ -9,7 +9,7 @@ import pytest
 
 from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.studies import unsupervised, unsupervised_digits
-from spiketwin.experiments.studies.diehl_cook import EXCITATORY, Protocol, build
+from spiketwin.experiments.studies.diehl_cook import EXCITATORY, Protocol, all_but_own, build, growing
 from spiketwin.experiments.studies.frozen import freeze, respond, trains
 from spiketwin.experiments.studies.unsupervised import Config, UnsupervisedError, measure, order, parts, train
 from spiketwin.experiments.studies.unsupervised_check import check_against_brian2
@@ -101,6 +101,14 @@ def test_trains_have_their_rates_and_their_numbers():
     assert again.equals(spikes.trial(300))
 
 
+def test_inhibition_grows_with_distance():
+    # 16 neurons, 4 x 4: full strength from distance 1 on; 64 neurons, 8 x 8: from 2 on, sqrt(1/2) of it at 1
+    np.testing.assert_allclose(growing(16, 8.0), all_but_own(16, 8.0))
+    row = growing(64, 8.0)[0]
+    np.testing.assert_allclose(row[[0, 1, 8, 9, 2, 63]], [0, 8 * 0.5**0.5, 8 * 0.5**0.5, 8 * 0.5**0.25, 8, 8])
+    np.testing.assert_array_equal(growing(30), growing(30).T)
+
+
 # -- the study -----------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +191,7 @@ def test_pictures(tmp_path):
     ("make", "message"),
     [
         (lambda data: Config(vote="plane"), "unknown vote 'plane'.*plain"),
+        (lambda data: Config(lateral="grown"), "unknown lateral inhibition 'grown'.*growing"),
         (lambda data: Config(passes=0), "passes = 0 must be at least 1"),
         (lambda data: Config(neurons=()), "must name sizes"),
         (lambda data: parts(Config(held_out=60), data), "leaves none of 60 training images"),

@@ -81,7 +81,9 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(tmp_path):
     rates = np.linspace(0, 60, 8)
     one = start(seed=7)
     one.run({"input": rates}, duration_ms=200)
-    path = one.save(tmp_path / "session.npz")
+    path = one.save(tmp_path / "session.npz", seen=np.arange(3))
+    with np.load(path) as saved:
+        assert saved["beside/seen"].tolist() == [0, 1, 2]
     two = start(seed=0).load(path)
     for session in (one, two):
         session.normalise()
