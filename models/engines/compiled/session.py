@@ -22,6 +22,8 @@ from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spec import unknown
 from spiketwin.models.spikes import Spikes, timestep
 
+MOST_STEPS = 1 << 12  # of one call into compiled code
+
 
 class Session:
     """One network in the compiled engine whose time goes on from run to run. Made by CompiledEngine.start().
@@ -44,7 +46,7 @@ class Session:
             for part in range(self._team.parts):
                 forget_now(*self._bounds(w, part), *self._arrays(w, TAKES["forget"], part))
         self._keys = [stream(seed, s) for s in range(len(network.sources))]
-        self._step, self._runs, self._budget = 0, 0, 1 << 12
+        self._step, self._runs, self._budget = 0, 0, MOST_STEPS
 
     def __repr__(self) -> str:
         return f"Session({', '.join(p.name for p in self.network.populations)}; at {self.time_ms:g} ms after {self._runs} runs)"
@@ -260,7 +262,11 @@ class Session:
                 for some, now in zip(ids, fired):
                     some.append(now)
                 spent = time.perf_counter() - started
-                self._budget = max(self._budget // 4, 1) if spent > CALL_SECONDS else self._budget
+                # a call may be long because others used the processor: what was cut for it grows again
+                if spent > CALL_SECONDS:
+                    self._budget = max(self._budget // 4, 1)
+                elif spent < CALL_SECONDS / 4:
+                    self._budget = min(4 * self._budget, MOST_STEPS)
                 if progress:
                     progress(float(position[0] or position[1] / steps))
         finally:

@@ -198,7 +198,16 @@ def test_interrupted_it_stands_at_the_last_step_done():
     assert session.time_ms == 50
     seen = []
     session.run({"input": 30.0}, duration_ms=500, progress=seen.append)
-    assert session.time_ms == 550 and seen[-1] == 1 and len(seen) > 5
+    assert session.time_ms == 550 and seen[-1] == 1 and len(seen) > 1
+
+
+def test_a_call_that_took_long_once_does_not_slow_down_what_follows():
+    """On a busy machine any call may last; steps would be called one by one ever after."""
+    session = start()
+    session._budget, calls = 1, []
+    session.run({"input": 30.0}, duration_ms=2000, progress=calls.append)
+    # 1 + 4 + 16 + … reach 4000 steps in 7 calls; a few more where the machine is busy now
+    assert len(calls) < 100
 
 
 @pytest.mark.parametrize(
