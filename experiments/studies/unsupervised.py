@@ -58,6 +58,8 @@ class Config:
     """Test images, the first ones; 0 for all."""
     vote: str = "likelihood"
     """How spikes become an answer: plain (as published), confident or likelihood. Chosen on held-out training images; all are reported."""
+    dt_ms: float = 0.5
+    """Time step in ms."""
     intensity: float = 2.0
     """Factor on the rates of pixel/8 Hz of a first presentation."""
     rest_ms: float = 150.0
@@ -98,7 +100,7 @@ class Config:
 
     @property
     def protocol(self) -> Protocol:
-        return Protocol(intensity=self.intensity, rest_ms=self.rest_ms)
+        return Protocol(dt_ms=self.dt_ms, intensity=self.intensity, rest_ms=self.rest_ms)
 
     def network(self, neurons: int, inputs: int, seed: int) -> Network:
         """The network before it learns."""
