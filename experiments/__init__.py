@@ -30,6 +30,8 @@ EXPERIMENTS = {
     "shd": "spiketwin.experiments.studies.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.spoken",
+    "unsupervised_digits": "spiketwin.experiments.studies.unsupervised_digits",
+    "unsupervised_fashion": "spiketwin.experiments.studies.unsupervised_fashion",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

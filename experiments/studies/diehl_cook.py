@@ -10,8 +10,10 @@ to sum 78. Source: Diehl & Cook 2015, section 2; Brian2's example Diehl_Cook_201
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ import scipy.sparse
 
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron
-from spiketwin.models.plasticity import Normalisation
+from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.rules.plasticity.diehl_cook import COLUMN_SUM, diehl_cook
 
 if TYPE_CHECKING:
@@ -64,35 +66,72 @@ class Response(NamedTuple):
     presentations: int
 
 
-def build(neurons: int, *, inputs: int = 784, seed: int = 0) -> Network:
-    """The network with random weights and delays. Weights are in nS, the unit of the leak; so is the published 1."""
+def all_but_own(neurons: int, strength: float = 17.0) -> np.ndarray:
+    """Weights [N, N] in nS: each inhibitory neuron inhibits all excitatory neurons but its own, equally."""
+    return strength * (1 - np.eye(neurons))
+
+
+def growing(neurons: int, strength: float = 17.0) -> np.ndarray:
+    """Weights [N, N] in nS that grow with the root of the distance on a square lattice, up to `strength` at a quarter of its side.
+
+    Neighbours may fire together, so that they come to look for similar images. Source: Hazan et al. 2018, arXiv:1807.09374, section III.B.
+    """
+    side = math.ceil(math.sqrt(neurons))
+    y, x = np.divmod(np.arange(neurons), side)
+    distance = np.hypot(x[:, None] - x, y[:, None] - y)
+    return strength * np.minimum(np.sqrt(distance / (side / 4)), 1)
+
+
+LATERAL: Mapping[str, Callable[[int, float], np.ndarray]] = MappingProxyType({"uniform": all_but_own, "growing": growing})
+
+
+def build(
+    neurons: int,
+    *,
+    inputs: int = 784,
+    seed: int = 0,
+    rule: PlasticityRule = diehl_cook,
+    column_sum: float = COLUMN_SUM,
+    inhibition: Callable[[int], np.ndarray] = all_but_own,
+    homeostasis: Mapping[str, float] = MappingProxyType({}),
+) -> Network:
+    """The network with random weights and delays. Weights are in nS, the unit of the leak; so is the published 1.
+
+    rule, column_sum: how the weights from the input learn, and their sum for 784 inputs. inhibition: neurons -> weights [N, N].
+    homeostasis: parameters of the excitatory neurons that differ from the published, such as theta_plus in mV.
+    """
     rng = np.random.default_rng([seed, 1])
     weights = 0.3 * (rng.random((neurons, inputs)) + 0.01)
     delay_ms = rng.uniform(0, 10, (neurons, inputs))
     one_to_one = scipy.sparse.diags_array(np.full(neurons, 10.4), format="csr")
-    all_but_own = 17.0 * (1 - np.eye(neurons))
     exc, inh = neuron("diehl_cook_exc"), neuron("diehl_cook_inh")
     # everything starts well below rest: the first image finds no neuron ahead of the others
     populations = (
-        Population(EXCITATORY, exc, neurons, initial={"v": "-105 mV"}),
+        Population(EXCITATORY, exc, neurons, homeostasis, initial={"v": "-105 mV"}),
         Population(INHIBITORY, inh, neurons, initial={"v": "-100 mV"}),
     )
     # the published sum is that of 784 pixels
-    normalisation = Normalisation(COLUMN_SUM * inputs / 784)
+    normalisation = Normalisation(column_sum * inputs / 784)
     projections = (
-        Projection(INPUT, EXCITATORY, weights, "g_exc", "nS", delay_ms, name=LEARNING, rule=diehl_cook, normalisation=normalisation),
+        Projection(INPUT, EXCITATORY, weights, "g_exc", "nS", delay_ms, name=LEARNING, rule=rule, normalisation=normalisation),
         Projection(EXCITATORY, INHIBITORY, one_to_one, "g_exc", "nS"),
-        Projection(INHIBITORY, EXCITATORY, all_but_own, "g_inh", "nS"),
+        Projection(INHIBITORY, EXCITATORY, inhibition(neurons), "g_inh", "nS"),
     )
     return Network(populations, projections, (SpikeSource(INPUT, inputs),))
 
 
-def start(neurons: int, protocol: Protocol | None = None, *, inputs: int = 784, seed: int = 0, dtype: str = "float64") -> Session:
-    """The network in the compiled engine, ready to be shown images. Forward Euler, as in the published script."""
+def start(
+    neurons: int | Network, protocol: Protocol | None = None, *, inputs: int = 784, seed: int = 0, dtype: str = "float64", threads: int = 0
+) -> Session:
+    """The network, of published parts or one that was built, in the compiled engine, ready to be shown images.
+
+    Forward Euler, as in the published script. threads: as in CompiledEngine.
+    """
     from spiketwin.models.engines.compiled import CompiledEngine
 
     protocol = protocol or Protocol()
-    return CompiledEngine(dtype=dtype).start(build(neurons, inputs=inputs, seed=seed), dt_ms=protocol.dt_ms, scheme="euler", seed=seed)
+    network = neurons if isinstance(neurons, Network) else build(neurons, inputs=inputs, seed=seed)
+    return CompiledEngine(dtype=dtype, threads=threads).start(network, dt_ms=protocol.dt_ms, scheme="euler", seed=seed)
 
 
 def present(session: Session, image: np.ndarray, protocol: Protocol | None = None) -> Response:

@@ -23,6 +23,8 @@ from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spec import unknown
 from spiketwin.models.spikes import Spikes, timestep
 
+MOST_STEPS = 1 << 12  # of one call into compiled code
+
 
 class Session:
     """One network in the compiled engine whose time goes on from run to run. Made by CompiledEngine.start().
@@ -45,7 +47,7 @@ class Session:
             for part in range(self._team.parts):
                 forget_now(*self._bounds(w, part), *self._arrays(w, TAKES["forget"], part))
         self._seed(seed)
-        self._step, self._runs, self._budget = 0, 0, 1 << 12
+        self._step, self._runs, self._budget = 0, 0, MOST_STEPS
 
     def __repr__(self) -> str:
         return f"Session({', '.join(p.name for p in self.network.populations)}; at {self.time_ms:g} ms after {self._runs} runs)"
@@ -148,12 +150,15 @@ class Session:
         p = [q.name for q in self.network.populations].index(population)
         return self._program.shared[f"states{p}"][0, names.index(name)]
 
-    def save(self, path: str | Path) -> Path:
-        """All of the session as an .npz, all or nothing; load() goes on from there bit for bit."""
+    def save(self, path: str | Path, **beside: np.ndarray) -> Path:
+        """All of the session as an .npz, all or nothing; load() goes on from there bit for bit.
+
+        beside: what belongs to this moment besides, kept in the same file under the names 'beside/…' for np.load().
+        """
         path = Path(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
         try:
-            np.savez(partial, **self._snapshot())
+            np.savez(partial, **self._snapshot(), **{f"beside/{name}": array for name, array in beside.items()})
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -263,7 +268,11 @@ class Session:
                 for some, now in zip(ids, fired):
                     some.append(now)
                 spent = time.perf_counter() - started
-                self._budget = max(self._budget // 4, 1) if spent > CALL_SECONDS else self._budget
+                # a call may be long because others used the processor: what was cut for it grows again
+                if spent > CALL_SECONDS:
+                    self._budget = max(self._budget // 4, 1)
+                elif spent < CALL_SECONDS / 4:
+                    self._budget = min(4 * self._budget, MOST_STEPS)
                 if progress:
                     progress(float(position[0] or position[1] / steps))
         finally:

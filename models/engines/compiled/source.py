@@ -33,7 +33,7 @@ HEADER = '''"""Written by spiketwin: the time loop of networks of one structure.
 from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 
 from numba import njit
-from numpy import ceil, floor
+from numpy import ceil, floor, int32
 
 from spiketwin.models.engines.compiled.meeting import meet, put, take
 from spiketwin.models.engines.compiled.kernels import (
@@ -218,6 +218,8 @@ def _integrate(cell: Cell) -> str:
     threshold, condition, *_ = texts(spec)
     arguments = ", ".join(["_now", "_t", "_b", "_low", "_high", *(f"_{a}" for a in _arguments(cell, INTEGRATE))])
     lines = ["", "", "@kernel", f"def integrate_@NAME({arguments}):", "    wide_vectors()"]
+    # as wide as what it is compared with: in 64 bits the loop's vectors would hold half as many neurons
+    lines += ["    _step = int32(_now)"] if spec.refractory_kind == "time" else []
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
     lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
@@ -226,7 +228,7 @@ def _integrate(cell: Cell) -> str:
     lines += [f"        {name} = _all_{name}[_n]" for name in per_neuron]
     match spec.refractory_kind:
         case "time":
-            lines += ["        active = _hold[_n] <= _now"]
+            lines += ["        active = _hold[_n] <= _step"]
         case "condition":
             lines += [f"        active = (_hold[_n] == 0) | (not ({condition}))", "        _hold[_n] = not active"]
     lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]

@@ -81,7 +81,9 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(tmp_path):
     rates = np.linspace(0, 60, 8)
     one = start(seed=7)
     one.run({"input": rates}, duration_ms=200)
-    path = one.save(tmp_path / "session.npz")
+    path = one.save(tmp_path / "session.npz", seen=np.arange(3))
+    with np.load(path) as saved:
+        assert saved["beside/seen"].tolist() == [0, 1, 2]
     two = start(seed=0).load(path)
     for session in (one, two):
         session.normalise()
@@ -196,7 +198,16 @@ def test_interrupted_it_stands_at_the_last_step_done():
     assert session.time_ms == 50
     seen = []
     session.run({"input": 30.0}, duration_ms=500, progress=seen.append)
-    assert session.time_ms == 550 and seen[-1] == 1 and len(seen) > 5
+    assert session.time_ms == 550 and seen[-1] == 1 and len(seen) > 1
+
+
+def test_a_call_that_took_long_once_does_not_slow_down_what_follows():
+    """On a busy machine any call may last; steps would be called one by one ever after."""
+    session = start()
+    session._budget, calls = 1, []
+    session.run({"input": 30.0}, duration_ms=2000, progress=calls.append)
+    # 1 + 4 + 16 + … reach 4000 steps in 7 calls; a few more where the machine is busy now
+    assert len(calls) < 100
 
 
 @pytest.mark.parametrize(

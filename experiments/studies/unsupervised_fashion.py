@@ -1,0 +1,33 @@
+"""Pieces of clothing without labels: the network of Diehl & Cook (2015) on all 60,000 training images.
+
+The settings are those of the digits: nothing was chosen on these images.
+How it learns, is labelled and tested: unsupervised.py. A stopped run goes on where it was saved, bit for bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spiketwin.experiments.data import load
+from spiketwin.experiments.protocol import Result
+from spiketwin.experiments.studies import unsupervised
+
+QUESTION = "How well does a network that learns by spike timing alone, without labels, tell pieces of clothing?"
+DATA = "fashion-mnist"
+
+
+@dataclass(frozen=True)
+class Config(unsupervised.Config):
+    """Settings of the digits."""
+
+
+def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    return unsupervised.answer(sys.modules[__name__], config, seed, load(DATA), folder)
+
+
+def smoke() -> Result:
+    """Three hundred images, twenty neurons."""
+    config = replace(Config(), neurons=(20,), images=300, label_images=300, test_images=100)
+    return unsupervised.answer(sys.modules[__name__], config, 0, load(DATA), quiet=True, note="smoke test: ")

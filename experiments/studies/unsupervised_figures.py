@@ -1,0 +1,84 @@
+"""Pictures of networks that learn without labels: what neurons look for, what is taken for what, accuracy against images seen."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spiketwin.experiments.protocol import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_FIELDS = 400
+
+
+def mosaic(weights: np.ndarray) -> np.ndarray:
+    """Weights [N, pixels] of square images as one picture [rows * side, columns * side], a field beside the other; blank where N is no square."""
+    n, pixels = np.shape(weights)
+    side, columns = math.isqrt(pixels), math.ceil(math.sqrt(n))
+    if side * side != pixels:
+        raise ValueError(f"weights from {pixels} pixels are of no square image; give {side * side} or {(side + 1) ** 2}")
+    rows = -(-n // columns)
+    fields = np.zeros((rows * columns, side, side))
+    fields[:n] = np.reshape(weights, (n, side, side))
+    return fields.reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
+
+
+def draw_fields(weights: np.ndarray) -> Figure:
+    """Receptive fields of the first 400 neurons: dark pixels are strong synapses."""
+    from matplotlib.figure import Figure
+
+    shown = mosaic(np.asarray(weights)[:MOST_FIELDS])
+    figure = Figure(figsize=(6, 6 * shown.shape[0] / shown.shape[1]), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shown, cmap="gray_r", vmin=0, interpolation="nearest")
+    axes.set_axis_off()
+    return figure
+
+
+def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """confusion [K, K]: images of the row's class that were taken for the column's. Shades are shares of a row."""
+    from matplotlib.figure import Figure
+
+    table = np.asarray(confusion)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(table)):
+        axes.text(
+            column, row, table[row, column], ha="center", va="center", fontsize=7, color="white" if share[row, column] > 0.5 else "black"
+        )
+    ticks = range(len(classes))
+    axes.set(xticks=ticks, yticks=ticks, xlabel="answer", ylabel="class", yticklabels=classes)
+    axes.set_xticklabels(classes, rotation=90 if max(map(len, classes)) > 1 else 0)
+    return figure
+
+
+def draw_curves(curves: Mapping[str, Mapping]) -> Figure:
+    """Accuracy against images seen, a line for each size: of the last thousand images, named by the responses to those before."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        if name.startswith("accuracy_") and curve["images"]:
+            axes.plot(curve["images"], curve["percent"], label=f"{name.removeprefix('accuracy_')} neurons")
+    axes.set(xlabel="images seen", ylabel="accuracy while learning (%)", ylim=(0, 100))
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """As a PNG file, all or nothing."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
+    return write_bytes(path, content.getvalue())
