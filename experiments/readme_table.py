@@ -1,4 +1,4 @@
-"""The tables of models and schemes in README.md, made from the registries: python -m spiketwin.experiments.readme_table"""
+"""The tables of models, schemes and learning rules in README.md, made from the registries: python -m spiketwin.experiments.readme_table"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from spiketwin.experiments.protocol import COMMITTED, write_text
 from spiketwin.models.discretisation import SCHEMES, unsupported_reason
 from spiketwin.models.neurons import NEURONS
+from spiketwin.rules import table
 
 README = COMMITTED.parent.parent / "README.md"
 
@@ -34,11 +35,16 @@ def schemes() -> str:
     return _table(("scheme", "order", "with noise", "what it does"), rows)
 
 
+def rules() -> str:
+    """One row per registered learning rule."""
+    return _table(("rule", "pre", "post", "own", "third factor", "source"), [(f"`{name}`", *known) for name, _, *known in table.rows()])
+
+
 def render(text: str) -> str:
     """The README with its tables as the registries have them now. Raises ValueError when a table's marks are missing."""
-    for name, table in (("models", models()), ("schemes", schemes())):
+    for name, made in (("models", models()), ("schemes", schemes()), ("rules", rules())):
         marks = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
-        text, found = re.subn(marks, lambda m, t=table: f"{m[1]}\n{t}\n{m[2]}", text, flags=re.DOTALL)
+        text, found = re.subn(marks, lambda m, t=made: f"{m[1]}\n{t}\n{m[2]}", text, flags=re.DOTALL)
         if found != 1:
             raise ValueError(f"README.md has {found} tables between <!-- {name} --> and <!-- end of {name} -->; it needs one")
     return text
