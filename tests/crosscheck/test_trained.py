@@ -122,12 +122,9 @@ def test_each_network_of_an_experiment_has_a_report(tmp_path):
 
 
 def test_whoever_trains_one_network_offers_it():
-    assert [name for name in EXPERIMENTS if hasattr(experiment(name), "networks")] == [
-        # what learns without gradients has a check of its own against Brian2, learning included
-        n
-        for n in EXPERIMENTS
-        if not n.startswith(("parameter_study", "unsupervised"))
-    ]
+    """What learns in batches learns by gradients; rules of synapses have a check of their own, learning included."""
+    by_gradients = [name for name in EXPERIMENTS if hasattr(experiment(name).Config(), "batch_size")]
+    assert [name for name in EXPERIMENTS if hasattr(experiment(name), "networks")] == by_gradients
 
 
 @pytest.mark.parametrize(
