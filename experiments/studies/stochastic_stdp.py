@@ -47,9 +47,9 @@ class Config(unsupervised.Config):
     """Levels that it is compared with, next to real weights."""
     compared: tuple[int, ...] = (400,)
     """Sizes at which other levels and real weights are trained, too."""
-    p_plus: float = 0.02
+    p_plus: float = 0.01
     """Probability of a step up where the pixel was recent, of one bit; with more levels, as many times larger as its steps are smaller."""
-    p_minus: float = 0.02
+    p_minus: float = 0.01
     """Probability of a step down elsewhere, likewise."""
     window_ms: float = 20.0
     """How long a pixel's spike counts as recent, in ms."""
