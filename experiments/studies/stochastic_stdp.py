@@ -92,6 +92,9 @@ class Config(unsupervised.Config):
             homeostasis={"theta_plus": self.theta_plus_mv, "tau_theta": self.tau_theta_ms, "g_leak": leak_ns},
         )
 
+    def learning(self) -> dict[str, Any]:
+        return {name: value for name, value in super().learning().items() if name not in ("more_levels", "compared")}
+
     @property
     def real(self) -> unsupervised.Config:
         """The same with real weights: the rule of Diehl & Cook and its normalisation."""
