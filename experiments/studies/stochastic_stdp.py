@@ -4,9 +4,9 @@
                      w <- w - step  with probability p_minus elsewhere;     step = 1/(levels - 1), w from 0 to 1
 
 A pixel that is recent at a share q of a neuron's spikes is on for a share p_plus q/(p_plus q + p_minus (1 - q)) of the time: what the
-neuron looks for are the pixels with q > p_minus/(p_plus + p_minus), learnt from the last few hundred of its spikes where p_plus is a few
-per mille. Weights cannot be scaled without leaving their levels, so nothing normalises them: thresholds that learn make up for fields of
-different size. A synapse that is on counts `synapse_ns`. The same network with real weights is the one of Diehl & Cook, sum and all.
+neuron looks for are the pixels with q > p_minus/(p_plus + p_minus), learnt from its last hundred spikes where both are 1 %. Weights
+cannot be scaled without leaving their levels, so nothing normalises them: thresholds that learn make up for fields of different size.
+A synapse that is on counts `synapse_ns`. The same network with real weights is the one of Diehl & Cook, sum and all.
 
 Source: Querlioz et al. 2013, IEEE Trans. Nanotechnol. 12:288, and Yousefzadeh et al. 2018, Front. Neurosci. 12:665, for synapses without
 normalisation beside adaptive thresholds; Diehl & Cook 2015 for the network. How it is shown images, labelled and tested: unsupervised.py.
@@ -37,7 +37,7 @@ DATA = "mnist"
 
 @dataclass(frozen=True)
 class Config(unsupervised.Config):
-    """Synapses of a few levels, and what they are compared with."""
+    """Synapses of a few levels, and what they are compared with. nu_pre, nu_post and column_sum are those of real weights alone."""
 
     neurons: tuple[int, ...] = (400, 6400)
     """Excitatory neurons; a network for each."""
@@ -46,7 +46,7 @@ class Config(unsupervised.Config):
     more_levels: tuple[int, ...] = (4, 16)
     """Levels that it is compared with, next to real weights."""
     compared: tuple[int, ...] = (400,)
-    """Sizes at which other levels and real weights are trained, too."""
+    """Sizes at which other levels and real weights are trained, too; what is not among `neurons` is left out."""
     p_plus: float = 0.01
     """Probability of a step up where the pixel was recent, of one bit; with more levels, as many times larger as its steps are smaller."""
     p_minus: float = 0.01

@@ -78,7 +78,7 @@ def test_the_network_differs_in_its_synapses_alone():
     np.testing.assert_array_equal(learning.delay_ms, real.delay_ms)
     leak_ns = ours.populations[0].parameters["g_leak"]
     assert leak_ns == pytest.approx(1 / 3)
-    np.testing.assert_allclose(ours.projections[2].weights / leak_ns, theirs.projections[2].weights)
+    np.testing.assert_allclose(np.asarray(ours.projections[2].weights) / leak_ns, np.asarray(theirs.projections[2].weights))
 
 
 def test_it_learns_in_levels_and_a_stopped_run_goes_on_bit_for_bit(data, tmp_path, monkeypatch):
