@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "shd": "spiketwin.experiments.studies.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.spoken",
+    "stochastic_stdp": "spiketwin.experiments.studies.stochastic_stdp",
     "unsupervised_digits": "spiketwin.experiments.studies.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.unsupervised_fashion",
 }

@@ -91,17 +91,19 @@ def build(
     inputs: int = 784,
     seed: int = 0,
     rule: PlasticityRule = diehl_cook,
-    column_sum: float = COLUMN_SUM,
+    column_sum: float | None = COLUMN_SUM,
+    weights: np.ndarray | None = None,
     inhibition: Callable[[int], np.ndarray] = all_but_own,
     homeostasis: Mapping[str, float] = MappingProxyType({}),
 ) -> Network:
     """The network with random weights and delays. Weights are in nS, the unit of the leak; so is the published 1.
 
-    rule, column_sum: how the weights from the input learn, and their sum for 784 inputs. inhibition: neurons -> weights [N, N].
+    rule, column_sum: how the weights from the input learn, and their sum for 784 inputs; None: nothing keeps it.
+    weights: those from the input [N, inputs] at the start, in place of the published. inhibition: neurons -> weights [N, N].
     homeostasis: parameters of the excitatory neurons that differ from the published, such as theta_plus in mV.
     """
     rng = np.random.default_rng([seed, 1])
-    weights = 0.3 * (rng.random((neurons, inputs)) + 0.01)
+    published = 0.3 * (rng.random((neurons, inputs)) + 0.01)
     delay_ms = rng.uniform(0, 10, (neurons, inputs))
     one_to_one = scipy.sparse.diags_array(np.full(neurons, 10.4), format="csr")
     exc, inh = neuron("diehl_cook_exc"), neuron("diehl_cook_inh")
@@ -111,9 +113,10 @@ def build(
         Population(INHIBITORY, inh, neurons, initial={"v": "-100 mV"}),
     )
     # the published sum is that of 784 pixels
-    normalisation = Normalisation(column_sum * inputs / 784)
+    normalisation = None if column_sum is None else Normalisation(column_sum * inputs / 784)
+    learnt = published if weights is None else weights
     projections = (
-        Projection(INPUT, EXCITATORY, weights, "g_exc", "nS", delay_ms, name=LEARNING, rule=rule, normalisation=normalisation),
+        Projection(INPUT, EXCITATORY, learnt, "g_exc", "nS", delay_ms, name=LEARNING, rule=rule, normalisation=normalisation),
         Projection(EXCITATORY, INHIBITORY, one_to_one, "g_exc", "nS"),
         Projection(INHIBITORY, EXCITATORY, inhibition(neurons), "g_inh", "nS"),
     )

@@ -77,6 +77,24 @@ def draw_curves(curves: Mapping[str, Mapping]) -> Figure:
     return figure
 
 
+def draw_bits(accuracy: Mapping[str, Mapping]) -> Figure:
+    """Accuracy against bits per synapse, a line for each size. accuracy: neurons -> {"bits": […], "percent": […]}."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for neurons, line in accuracy.items():
+        axes.plot(line["bits"], line["percent"], "o-", label=f"{neurons} neurons")
+    ticks = sorted({b for line in accuracy.values() for b in line["bits"]})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{b:.3g}" for b in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="bits per synapse", ylabel="accuracy (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> Path:
     """As a PNG file, all or nothing."""
     content = io.BytesIO()

@@ -1,0 +1,155 @@
+"""Digits by synapses that switch by chance: how often they do, which pixels they settle on, and that their weights keep to their levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spiketwin.experiments.data import Dataset, Samples
+from spiketwin.experiments.studies import stochastic_stdp, unsupervised
+from spiketwin.experiments.studies.stochastic_stdp import Config, compare, kinds
+from spiketwin.experiments.studies.unsupervised import UnsupervisedError, parts, train
+from spiketwin.experiments.studies.unsupervised_figures import draw_bits, save_figure
+
+SIDE = 8
+
+
+def blobs(count: int, seed: int) -> Samples:
+    """Three classes of bright spots at three places on 8 x 8 pixels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    centre = np.array([(1.5, 1.5), (5.5, 3), (2, 6)])[labels] + rng.normal(0, 0.3, (count, 2))
+    y, x = np.mgrid[:SIDE, :SIDE].reshape(2, 1, -1)
+    images = 255 * np.exp(-((x - centre[:, :1]) ** 2 + (y - centre[:, 1:]) ** 2) / 3)
+    return Samples(images.astype(np.uint8), labels, 255)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Dataset("blobs", blobs(50, 0), blobs(10, 1), blobs(40, 2), (SIDE, SIDE), tuple("abc"), "", "")
+
+
+# of 64 inputs each must count for more than of 784, by its synapse or its sum; few images, so that synapses must switch often
+SMALL = Config(
+    neurons=(12,),
+    compared=(12,),
+    more_levels=(4,),
+    label_images=40,
+    keep_every=20,
+    synapse_ns=3.0,
+    p_plus=0.1,
+    p_minus=0.1,
+    column_sum=300.0,
+)
+
+
+def test_what_is_compared():
+    config = Config(neurons=(400, 6400), compared=(400,), more_levels=(4, 16))
+    made = dict(kinds(config))
+    assert list(made) == ["", "_levels_4", "_levels_16", "_full_precision"]
+    assert [kind.neurons for kind in made.values()] == [(400, 6400), (400,), (400,), (400,)]
+    assert [stochastic_stdp.bits(kind) for kind in made.values()] == [1, 2, 4, 32]
+    assert list(dict(kinds(replace(config, neurons=(6400,))))) == [""]
+    real = made["_full_precision"]
+    assert type(real) is unsupervised.Config
+    # all that they share is the same for both, and real weights are those of study 1
+    assert replace(real, neurons=(400, 6400)) == unsupervised.Config(neurons=(400, 6400), threads=config.threads)
+
+
+def test_smaller_steps_are_taken_more_often():
+    """Three steps of 1/3 for one of 1: on average a weight moves as fast; no probability exceeds 1."""
+    rule = replace(SMALL, levels=4).rule
+    assert (rule.values["p_plus"], rule.values["levels"]) == (pytest.approx(0.3), 4)
+    assert replace(SMALL, levels=16, p_plus=0.1).rule.values["p_plus"] == 1
+    assert SMALL.rule.values["p_plus"] == 0.1
+
+
+def test_the_network_differs_in_its_synapses_alone():
+    """One synapse of weight 1 counts synapse_ns against a leak of 1 nS, inhibition what it counts there, and nothing normalises."""
+    ours, theirs = SMALL.network(12, 64, seed=0), SMALL.real.network(12, 64, seed=0)
+    learning, real = ours.projections[0], theirs.projections[0]
+    assert learning.normalisation is None and real.normalisation is not None
+    weights = np.asarray(learning.weights)
+    assert set(np.unique(weights)) == {0.0, 1.0}
+    # 768 synapses, half of them on: three standard deviations are 42
+    assert abs(weights.sum() - 384) < 42
+    np.testing.assert_array_equal(learning.delay_ms, real.delay_ms)
+    leak_ns = ours.populations[0].parameters["g_leak"]
+    assert leak_ns == pytest.approx(1 / 3)
+    np.testing.assert_allclose(np.asarray(ours.projections[2].weights) / leak_ns, np.asarray(theirs.projections[2].weights))
+
+
+def test_it_learns_in_levels_and_a_stopped_run_goes_on_bit_for_bit(data, tmp_path, monkeypatch):
+    images = parts(SMALL, data)[0]
+    whole = train(SMALL, 12, images, 0, quiet=True)
+    assert set(np.unique(whole.weights)) == {0.0, 1.0}
+    before = np.asarray(SMALL.network(12, SIDE**2, 0).projections[0].weights)
+    assert not np.array_equal(whole.weights, before)
+    # pixels that are never bright are never recent, so their synapses have switched off; each other one is bright in a third of the images
+    ink, fired = images.intensities.mean(axis=0), whole.theta_v > 0.021  # twenty spikes: (1 - p_minus)^20 = 12 % are left of what was on
+    assert fired.sum() >= 3
+    dark, bright = whole.weights[fired][:, ink < 0.01].mean(), whole.weights[fired][:, ink > 0.2].mean()
+    assert dark < 0.05 and bright > 0.12
+    path, see, shown = tmp_path / "run.npz", unsupervised.Learner.see, []
+
+    def stop_at_50(self, image, protocol):
+        if len(shown) == 50:
+            raise KeyboardInterrupt
+        shown.append(image)
+        see(self, image, protocol)
+
+    monkeypatch.setattr(unsupervised.Learner, "see", stop_at_50)
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALL, 12, images, 0, path=path, quiet=True)
+    monkeypatch.setattr(unsupervised.Learner, "see", see)
+    resumed = train(SMALL, 12, images, 0, path=path, quiet=True)
+    np.testing.assert_array_equal(resumed.weights, whole.weights)
+    np.testing.assert_array_equal(resumed.theta_v, whole.theta_v)
+    with pytest.raises(UnsupervisedError, match="p_plus was 0.1, is 0.2"):
+        train(replace(SMALL, p_plus=0.2), 12, images, 0, path=path, quiet=True)
+
+
+def test_what_is_measured(data, tmp_path):
+    found, curves = compare(SMALL, data, 0, tmp_path, quiet=True)
+    assert found["bits_per_synapse"] == 1
+    # three places are easily told apart; chance is a third
+    for suffix in ("", "_levels_4"):
+        assert found[f"test_accuracy_12{suffix}"] > 60
+    assert curves["bits"]["12"]["bits"] == [1, 2, 32]
+    assert curves["bits"]["12"]["percent"] == [found[f"test_accuracy_12{s}"] for s in ("", "_levels_4", "_full_precision")]
+    kept = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.npz"))
+    assert kept == [f"synapses{s}/neurons_12_seed_0.npz" for s in ("_full_precision", "_levels_2", "_levels_4")]
+    # a second time they are read, not trained anew: the times that the training took stay
+    again, _ = compare(SMALL, data, 0, tmp_path, quiet=True)
+    assert again == found
+
+
+def test_picture(tmp_path):
+    figure = draw_bits({"400": {"bits": [1, 2, 32], "percent": [80, 85, 90]}, "6400": {"bits": [1], "percent": [93]}})
+    assert save_figure(figure, tmp_path / "bits.png").stat().st_size > 2000
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (dict(levels=1), "levels = 1 must be at least 2"),
+        (dict(more_levels=(4, 1)), "levels = 1 must be at least 2"),
+        (dict(p_plus=1.5), "p_plus = 1.5 is a probability"),
+        (dict(density=0.0), "density = 0.0 is a probability"),
+        (dict(synapse_ns=-1.0), "synapse_ns = -1.0 must be positive"),
+        (dict(window_ms=0.0), "window_ms = 0.0 must be positive"),
+        (dict(vote="plane"), "unknown vote 'plane'"),
+    ],
+)
+def test_mistakes_are_named(changed, message):
+    with pytest.raises(UnsupervisedError, match=message):
+        Config(**changed)
+
+
+@pytest.mark.slow
+def test_smoke(data_dir):
+    data_dir("mnist")
+    result = stochastic_stdp.smoke()
+    assert result.mean("test_accuracy_20") > 20 and result.mean("test_accuracy_20_full_precision") > 20
