@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class Session:
             raise ValueError(
                 f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights"
             )
-        arrays: dict[str, np.ndarray] = dict(self._chance)
+        arrays: dict[str, Any] = dict(self._chance)
         for s, (events, offsets) in enumerate(self._events(inputs or {}, steps)):
             arrays |= {f"events{s}": events, f"offsets{s}": offsets}
         for p, population in enumerate(self.network.populations):
