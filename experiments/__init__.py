@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
     "parameter_study_spoken": "spiketwin.experiments.studies.parameter_study_spoken",
+    "reward": "spiketwin.experiments.studies.reward",
     "rules_in_engines": "spiketwin.experiments.studies.rules_in_engines",
     "several_dt": "spiketwin.experiments.studies.several_dt",
     "shd": "spiketwin.experiments.studies.shd",
