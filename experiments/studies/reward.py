@@ -48,10 +48,10 @@ class Config:
     """Inputs of a group."""
     background_hz: float = 1.0
     """Rate of each input between stimuli, in Hz."""
-    duration_s: float = 400.0
-    """How long they learn, in s; whole blocks of 10 s."""
-    delay_s: tuple[float, float] = (1.0, 3.0)
-    """Shortest and longest time from a stimulus to its reward, in s."""
+    duration_ms: float = 400_000.0
+    """How long they learn, in ms; whole blocks of 10 s."""
+    delay_ms: tuple[float, float] = (1000.0, 3000.0)
+    """Shortest and longest time from a stimulus to its reward, in ms."""
     eta_hz: float = 1.0
     """Learning rate in mV per second of full reward."""
     networks: int = 4
@@ -73,18 +73,27 @@ class Config:
         for name in ("learners", "groups", "group_inputs", "networks", "hidden", "epochs", "test_epochs", "keep_every"):
             if getattr(self, name) < 1:
                 raise RewardError(f"{name} = {getattr(self, name)} must be at least 1")
-        if not 0 <= self.delay_s[0] < self.delay_s[1]:
-            raise RewardError(f"delay_s = {self.delay_s} must be the shortest and the longest delay, not negative; swap them?")
-        if self.blocks < 1 or not np.isclose(self.blocks * task.BLOCK_MS, 1e3 * self.duration_s):
-            raise RewardError(f"duration_s = {self.duration_s} must be a multiple of {task.BLOCK_MS / 1e3:g} s")
+        if not 0 <= self.delay_ms[0] < self.delay_ms[1]:
+            raise RewardError(f"delay_ms = {self.delay_ms} must be the shortest and the longest delay, not negative; swap them?")
+        if self.blocks < 1 or not np.isclose(self.blocks * task.BLOCK_MS, self.duration_ms):
+            raise RewardError(f"duration_ms = {self.duration_ms} must be a multiple of {task.BLOCK_MS:g} ms")
 
     @property
     def blocks(self) -> int:
-        return round(1e3 * self.duration_s / task.BLOCK_MS)
+        return round(self.duration_ms / task.BLOCK_MS)
 
 
 SMOKE = Config(
-    learners=8, groups=8, duration_s=60.0, delay_s=(0.1, 0.5), eta_hz=1.5, networks=1, epochs=15, test_epochs=5, hidden=30, xor_eta_hz=120.0
+    learners=8,
+    groups=8,
+    duration_ms=60_000.0,
+    delay_ms=(100.0, 500.0),
+    eta_hz=1.5,
+    networks=1,
+    epochs=15,
+    test_epochs=5,
+    hidden=30,
+    xor_eta_hz=120.0,
 )
 
 

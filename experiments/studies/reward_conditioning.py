@@ -61,13 +61,13 @@ def own_group(config: Config) -> np.ndarray:
 def events(config: Config, seed: int) -> Events:
     """Stimuli every 100 … 300 ms, and rewards: of learners 1 … 3 s after their group, of controls as many at random times."""
     rng = np.random.default_rng([seed, 1])
-    total_ms = 1e3 * config.duration_s
+    total_ms = config.duration_ms
     at_ms = np.cumsum(rng.uniform(100, 300, int(total_ms / 100)))
     at_ms = at_ms[at_ms < total_ms - 100]
     group = rng.integers(0, config.groups, len(at_ms))
     step, neuron = [], []
     for k, own in enumerate(own_group(config)):
-        late = at_ms[group == own] + 1e3 * rng.uniform(*config.delay_s, np.count_nonzero(group == own))
+        late = at_ms[group == own] + rng.uniform(*config.delay_ms, np.count_nonzero(group == own))
         late = late[late < total_ms]
         times = late if k < config.learners else rng.uniform(0, total_ms, len(late))
         step.append((times / config.dt_ms).astype(int))

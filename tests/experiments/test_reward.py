@@ -12,7 +12,7 @@ from spiketwin.experiments.studies import reward_conditioning as task
 from spiketwin.experiments.studies import reward_xor as xor
 from spiketwin.experiments.studies.reward import SMOKE, Config, RewardError, success, trials_to_criterion
 
-SMALL = replace(SMOKE, learners=4, groups=4, duration_s=30.0)
+SMALL = replace(SMOKE, learners=4, groups=4, duration_ms=30_000.0)
 
 
 def test_rewards_follow_the_own_group_and_those_of_controls_do_not():
@@ -68,8 +68,8 @@ def test_a_stopped_run_goes_on(tmp_path):
     ("settings", "message"),
     [
         ({"groups": 0}, "groups = 0 must be at least 1"),
-        ({"delay_s": (3.0, 1.0)}, "must be the shortest and the longest delay"),
-        ({"duration_s": 15.0}, "duration_s = 15.0 must be a multiple of 10 s"),
+        ({"delay_ms": (3000.0, 1000.0)}, "must be the shortest and the longest delay"),
+        ({"duration_ms": 15_000.0}, "duration_ms = 15000.0 must be a multiple of 10000 ms"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

@@ -314,8 +314,8 @@ def test_a_lone_convolution_stays_one():
     "text, message",
     [
         ("3C3-N-MP2-FC4", "'pool1', a MaxPool2d, pools spikes, not currents"),
-        ("3C3-BN-FC4", "'norm1', a NormThroughTime"),
-        ("3C3p1-3SEW3-FC4", "'sew2.norm1', a NormThroughTime"),
+        ("3C3-BN-FC4", "'neurons1' stands behind a norm with a statistic for each step.*use export"),
+        ("3C3p1-3SEW3-FC4", "'sew2_neurons1' stands behind a norm with a statistic for each step.*use export"),
         ("FC4-LSTM3", "'lstm2', a SpikingLSTM"),
         ("3C3-N-AP2-FC4d3", "belong to pooled inputs"),
     ],
