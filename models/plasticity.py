@@ -35,7 +35,8 @@ from spiketwin.models.units import BASE, DIMENSIONLESS, FUNCTIONS, UNITS, Dimens
 
 WEIGHT = "w"
 GATE = "is_on"  # what every_step_if says, in Brian2's code
-DRAW = re.compile(r"\brand\(\)")
+DRAW = re.compile(r"\brand\(\s*\)")
+OURS = frozenset({GATE, "number", "drawn", "weight_unit"})  # what Brian2's code of a rule calls by these names
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,9 @@ def _validate(rule: PlasticityRule) -> None:
         raise SpecError(
             f"rule '{rule.name}' has every_step_if = '{rule.every_step_if}', but no every_step; give it, or leave the condition out"
         )
+    for text in (rule.on_pre, rule.on_post, rule.every_step):
+        if re.search(r"\brand\b", DRAW.sub("", text)):
+            raise SpecError(f"rule '{rule.name}' gives rand an argument: '{text.strip()}'; write rand()")
     known = _declared(rule)
     for line in parse_equations(rule.synapse_states):
         if line.kind != "drive":
@@ -227,17 +231,19 @@ def _seen(rule: PlasticityRule) -> list[str]:
 
 def _declared(rule: PlasticityRule) -> dict[str, Dimension]:
     """Every name that statements may read, with its dimension."""
-    known: dict[str, Dimension] = {WEIGHT: DIMENSIONLESS, GATE: DIMENSIONLESS}
+    known: dict[str, Dimension] = {WEIGHT: DIMENSIONLESS}
     for name in rule.post_states:
         known[f"{name}_post"] = unit(rule.post_states[name])[1]
     for name, parameter in rule.parameters.items():
-        if not name.isidentifier() or name in RESERVED or name in UNITS or name in FUNCTIONS or name.startswith("_"):
+        if not name.isidentifier() or name in RESERVED | OURS or name in UNITS or name in FUNCTIONS or name.startswith("_"):
             raise SpecError(f"parameter '{name}' of rule '{rule.name}' is no name that Brian2 takes, or one it keeps for itself; rename it")
         parameter.check(name, parameter.value)
     dimensions = {name: p.dimension for name, p in rule.parameters.items()}
     for text in (*rule._equations.values(), rule.synapse_states):
         for line in parse_equations(text):
             _check_name(line.name, rule.name)
+            if line.name in OURS:
+                raise SpecError(f"'{line.name}' of rule '{rule.name}' is a name that the rule's code in Brian2 uses itself; rename it")
             dimensions_of_line = unit(line.unit)[1]
             if line.name in dimensions or line.name in known:
                 raise SpecError(f"'{line.name}' of rule '{rule.name}' is declared twice; rename one of them")
@@ -298,7 +304,7 @@ def _check_statements(
                 f"{what} of rule '{rule.name}' sets '{s.target}', a trace of the {other}synaptic neuron; it must be set in on_{other}, or "
                 f"be declared among the {side}_traces"
             )
-        kept = s.target in rule.parameters or s.target in RESERVED | set(UNITS) | FUNCTIONS | {GATE}
+        kept = s.target in rule.parameters or s.target in RESERVED | set(UNITS) | FUNCTIONS | OURS
         if kept or s.target.endswith(("_pre", "_post")):
             raise SpecError(f"{what} of rule '{rule.name}' sets '{s.target}', which is a constant or belongs to Brian2; use another name")
         if "randn" in {w.split("(")[0] for w in s.expression.replace("(", "( ").split()}:

@@ -69,8 +69,8 @@ def network(config: Config, rule: PlasticityRule, seed: int) -> Network:
         delays = weights.copy()
         delays.data = rng.uniform(0, longest_ms, weights.nnz)
         weights.data *= scale
-        if rule.name.startswith("stochastic"):
-            weights.data = np.round(weights.data / scale)  # one bit
+        if "levels" in rule.parameters:
+            weights.data = np.round(weights.data / scale)  # the lowest and the highest
         return Projection(source, "cells", weights, "i_syn", "nA", delays, name=name, rule=rule)
 
     spec = listening(neuron("cuba_lif"), rule.post_states)

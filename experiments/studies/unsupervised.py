@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -292,3 +292,9 @@ def answer(
                 figure = draw_confusion(curves[f"confusion_{n}"], data.classes)
                 save_figure(figure, folder / f"confusion_{n}_seed_{seed}.png")
     return single(module, config, seed, found, curves=curves, provenance=provenance)
+
+
+def smoke(module: Experiment, config: Config, data: Dataset) -> Result:
+    """Three hundred images, twenty neurons, with these settings else."""
+    small = replace(config, neurons=(20,), images=300, label_images=300, test_images=100)
+    return answer(module, small, 0, data, quiet=True, note="smoke test: ")

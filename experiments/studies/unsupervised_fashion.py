@@ -7,7 +7,7 @@ How it learns, is labelled and tested: unsupervised.py. A stopped run goes on wh
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from spiketwin.experiments.data import load
@@ -29,5 +29,4 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
 def smoke() -> Result:
     """Three hundred images, twenty neurons."""
-    config = replace(Config(), neurons=(20,), images=300, label_images=300, test_images=100)
-    return unsupervised.answer(sys.modules[__name__], config, 0, load(DATA), quiet=True, note="smoke test: ")
+    return unsupervised.smoke(sys.modules[__name__], Config(), load(DATA))

@@ -26,7 +26,7 @@ depressing = PlasticityRule(
     parameters=dict(
         U=Parameter(0.5, "1", "[0, 1]", "share of resources that a spike after a long pause uses"),
         tau_rec=Parameter(800, "ms", "(0, inf)", "time constant of recovery"),
-        tau_facil=Parameter(1e-3, "ms", "(0, inf)", "time constant of facilitation"),
+        tau_facil=Parameter(1e-3, "ms", "(0, inf)", "time constant of facilitation; far below the time between spikes: none"),
     ),
     source="Tsodyks, Pawelzik & Markram 1998, eq. 2.1-2.4",
 )

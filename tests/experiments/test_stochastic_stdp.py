@@ -7,28 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiketwin.experiments.data import Dataset, Samples
+from blobs import SIDE, blob_data
 from spiketwin.experiments.studies import stochastic_stdp, unsupervised
 from spiketwin.experiments.studies.stochastic_stdp import Config, compare, kinds
 from spiketwin.experiments.studies.unsupervised import UnsupervisedError, parts, train
 from spiketwin.experiments.studies.unsupervised_figures import draw_bits, save_figure
 
-SIDE = 8
-
-
-def blobs(count: int, seed: int) -> Samples:
-    """Three classes of bright spots at three places on 8 x 8 pixels."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, count)
-    centre = np.array([(1.5, 1.5), (5.5, 3), (2, 6)])[labels] + rng.normal(0, 0.3, (count, 2))
-    y, x = np.mgrid[:SIDE, :SIDE].reshape(2, 1, -1)
-    images = 255 * np.exp(-((x - centre[:, :1]) ** 2 + (y - centre[:, 1:]) ** 2) / 3)
-    return Samples(images.astype(np.uint8), labels, 255)
-
 
 @pytest.fixture(scope="module")
 def data():
-    return Dataset("blobs", blobs(50, 0), blobs(10, 1), blobs(40, 2), (SIDE, SIDE), tuple("abc"), "", "")
+    return blob_data()
 
 
 # of 64 inputs each must count for more than of 784, by its synapse or its sum; few images, so that synapses must switch often

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiketwin.experiments.data import Dataset, Samples
+from blobs import SIDE, blob_data
 from spiketwin.experiments.studies import unsupervised, unsupervised_digits
 from spiketwin.experiments.studies.diehl_cook import EXCITATORY, Protocol, all_but_own, build, growing
 from spiketwin.experiments.studies.frozen import freeze, respond, trains
@@ -16,22 +16,10 @@ from spiketwin.experiments.studies.unsupervised_check import check_against_brian
 from spiketwin.experiments.studies.unsupervised_figures import draw_confusion, draw_curves, draw_fields, mosaic, save_figure
 from spiketwin.rules.votes import class_responses, confident, decide, likelihood, plain
 
-SIDE = 8
-
-
-def blobs(count: int, seed: int) -> Samples:
-    """Three classes of bright spots at three places on 8 x 8 pixels."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, count)
-    centre = np.array([(1.5, 1.5), (5.5, 3), (2, 6)])[labels] + rng.normal(0, 0.3, (count, 2))
-    y, x = np.mgrid[:SIDE, :SIDE].reshape(2, 1, -1)
-    images = 255 * np.exp(-((x - centre[:, :1]) ** 2 + (y - centre[:, 1:]) ** 2) / 3)
-    return Samples(images.astype(np.uint8), labels, 255)
-
 
 @pytest.fixture(scope="module")
 def data():
-    return Dataset("blobs", blobs(50, 0), blobs(10, 1), blobs(40, 2), (SIDE, SIDE), tuple("abc"), "", "")
+    return blob_data()
 
 
 # of 64 inputs a weaker sum than this drives too few spikes

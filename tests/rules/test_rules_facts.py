@@ -32,6 +32,13 @@ def test_one_pair_changes_the_weight_by_the_formula_of_the_window():
     np.testing.assert_allclose(anti, [*-down, *-up], rtol=1e-9)
 
 
+def test_the_window_of_the_running_rule_is_the_formula():
+    """In the compiled engine, by neurons that a teacher makes fire: spike times lie on the grid, so equality is of rounding alone."""
+    there = window(rule("pair_additive"), DELTAS_MS, count=1, engine="compiled").change
+    up, down = 0.01 * np.exp(-DELTAS_MS[4:] / 20), -0.0105 * np.exp(DELTAS_MS[:4] / 20)
+    np.testing.assert_allclose(there, [*down, *up], rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("name", "up", "down"),
     [
@@ -231,6 +238,10 @@ def test_rules_compose():
         ({"efficacy": "x*rand()"}, "efficacy of rule 'own' draws a random number"),
         ({"on_post": "y += rand(); w = 1"}, "sets the trace 'y' from 'a random number'"),
         ({"on_pre": "x += dt; w = 0"}, "unknown name in on_pre 'dt'"),
+        ({"on_post": "w = clip(w + rand(2), 0, 1)"}, "gives rand an argument: 'w = clip"),
+        ({"on_post": "w = is_on"}, "unknown name in on_post 'is_on'"),
+        ({"on_post": "is_on = 1; w = 0"}, "sets 'is_on', which is a constant or belongs to Brian2"),
+        ({"synapse_states": "number : 1"}, "'number' of rule 'own' is a name that the rule's code in Brian2 uses itself"),
     ],
 )
 def test_a_mistake_is_named(changes, message):

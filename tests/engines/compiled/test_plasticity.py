@@ -77,18 +77,34 @@ VOLTAGE = PlasticityRule(
     post_states={"v": "volt"},
     bounds=("0", "1"),
 )
+EVERYTHING = PlasticityRule(
+    # states of synapses, statements in every step, numbers drawn at each place, and a spike that transmits more or less
+    name="everything",
+    pre_traces="dx/dt = -x/tau : 1",
+    post_traces="dy/dt = -y/tau : 1",
+    synapse_states="dc/dt = -c/tau_c : 1 \n n : 1",
+    on_pre="c -= eta*y*rand(); n += 1; w = clip(w + 0.01*rand() - 0.005, 0, 1); x += 0.5*(1 - x)",
+    on_post="c += eta*x; w = clip(w + 0.1*int(rand() < x), 0, 1); y += 1",
+    every_step="w = clip(w + dt/tau*(c + 0.001*n*(rand() - 0.5))*x, 0, 1)",
+    every_step_if="(v_post > v_0) and (y > 0.01)",
+    efficacy="1 - 0.5*x",
+    parameters=dict(tau=Parameter(20, "ms"), tau_c=Parameter(200, "ms"), eta=Parameter(0.05), v_0=Parameter(-60, "mV")),
+    post_states={"v": "volt"},
+    bounds=("0", "1"),
+)
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"rule": TRIPLET},
+        {"rule": EVERYTHING},
         {"rule": VOLTAGE, "normalisation": Normalisation(2.0, every_ms=100)},
         {"share": 1.0, "normalisation": Normalisation(3.0, every_ms=150)},
         # jumps of v are lost while refractory, and some weights leave the bounds when they are scaled up
         {"model": "lif_delta", "receptor": "v", "unit": "mV", "normalisation": Normalisation(6.0, every_ms=50)},
     ],
-    ids=["triplet", "voltage", "dense", "gated"],
+    ids=["triplet", "everything", "voltage", "dense", "gated"],
 )
 def test_other_rules_and_forms_are_equal_in_brian2(options):
     network = random_network(np.random.default_rng(2), **options)
@@ -115,6 +131,23 @@ def test_dense_weights_with_equal_delays_and_populations_that_share_a_source():
         assert brian.spikes["b"].equals(compiled.spikes["b"])
         assert not np.array_equal(weights[0], network.projections[0].synapse_values())
         np.testing.assert_allclose(compiled.weights[name], weights, rtol=1e-9, atol=1e-12)
+
+
+def test_a_session_keeps_what_synapses_remember_and_draw(tmp_path):
+    """Two halves, the second from a file in a session of its own, are the whole bit for bit."""
+    network = random_network(np.random.default_rng(8), rule=EVERYTHING)
+
+    def start():
+        return COMPILED.start(network, dt_ms=1.0, scheme="exact", seed=4)
+
+    whole, first, second = start(), start(), start()
+    first.run(duration_ms=200)
+    second.load(first.save(tmp_path / "half.npz"))
+    for session, duration_ms in ((whole, 400), (second, 200)):
+        session.run(duration_ms=duration_ms)
+    for name in ("feed", "recurrent"):
+        np.testing.assert_array_equal(second.weights(name).data, whole.weights(name).data)
+        assert not np.array_equal(first.weights(name).data, whole.weights(name).data)
 
 
 def test_trials_learn_apart_from_each_other_whatever_the_threads():
