@@ -23,8 +23,8 @@ import numpy as np
 from harness import Benchmark, BenchmarkError, Kernel, Outcome, System, equal, fingerprint, main
 from peers import import_bindsnet
 from spiketwin.experiments.data import DataError, load
-from spiketwin.experiments.studies.diehl_cook import EXCITATORY, INHIBITORY, INPUT, LEARNING, Protocol, build
-from spiketwin.experiments.studies.diehl_cook import start as start_session
+from spiketwin.experiments.studies.learning_rules.diehl_cook import EXCITATORY, INHIBITORY, INPUT, LEARNING, Protocol, build
+from spiketwin.experiments.studies.learning_rules.diehl_cook import start as start_session
 from spiketwin.models.engines.poisson import line, stream, stretch
 from spiketwin.models.network import Network
 from spiketwin.models.plasticity import Normalisation

@@ -14,8 +14,8 @@ import numpy as np
 from harness import Benchmark, main
 from peers.classifier import Task, check, kernels, systems
 from spiketwin.experiments.data import DataError, Samples, load
-from spiketwin.experiments.studies import ttfs
-from spiketwin.experiments.studies.fashion_ttfs import Config
+from spiketwin.experiments.studies.gradients import ttfs
+from spiketwin.experiments.studies.gradients.fashion_ttfs import Config
 
 BATCH, PIXELS, CLASSES = 256, 784, 10
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness import Benchmark, main
 from peers.classifier import DT_MS, Task, check, kernels, systems
-from spiketwin.experiments.studies.ttfs import TTFSConfig
+from spiketwin.experiments.studies.gradients.ttfs import TTFSConfig
 from spiketwin.models.spikes import Spikes
 
 CHANNELS, CLASSES, STEPS, DENSITY = 700, 20, 100, 0.015

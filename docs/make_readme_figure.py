@@ -25,7 +25,7 @@ LARGE = {"font.size": 13, "axes.titlesize": 14, "axes.linewidth": 1.0}
 
 def main() -> None:
     from spiketwin.experiments.crosscheck import trained
-    from spiketwin.experiments.studies import digits_ttfs
+    from spiketwin.experiments.studies.gradients import digits_ttfs
 
     _, curves = trained.check(digits_ttfs.train(digits_ttfs.Config(), seed=0))
     draw(curves["accuracy"]).savefig(PICTURE, dpi=100, facecolor="white", metadata={"Software": None})

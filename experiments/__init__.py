@@ -1,6 +1,6 @@
 """Questions and answers: data sets, the cross-check, one file per study, the command line.
 
-A new experiment is a module in studies/ that follows protocol.py, and one line in EXPERIMENTS.
+A new experiment is a module in a folder of studies/ that follows protocol.py, and one line in EXPERIMENTS.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from spiketwin.experiments.protocol import Experiment
 
 EXPERIMENTS = {
-    "braille": "spiketwin.experiments.studies.braille",
-    "conv_snn": "spiketwin.experiments.studies.conv_snn",
-    "deep_spike_backprop": "spiketwin.experiments.studies.deep_spike_backprop",
-    "digits_ttfs": "spiketwin.experiments.studies.digits_ttfs",
-    "fashion_conv": "spiketwin.experiments.studies.fashion_conv",
-    "fashion_ttfs": "spiketwin.experiments.studies.fashion_ttfs",
-    "lenet": "spiketwin.experiments.studies.lenet",
-    "local_against_global": "spiketwin.experiments.studies.local_against_global",
-    "parameter_study_braille": "spiketwin.experiments.studies.parameter_study_braille",
-    "parameter_study_fashion": "spiketwin.experiments.studies.parameter_study_fashion",
-    "parameter_study_spoken": "spiketwin.experiments.studies.parameter_study_spoken",
-    "reward": "spiketwin.experiments.studies.reward",
-    "rules_in_engines": "spiketwin.experiments.studies.rules_in_engines",
-    "several_dt": "spiketwin.experiments.studies.several_dt",
-    "shd": "spiketwin.experiments.studies.shd",
-    "snn_vs_cnn": "spiketwin.experiments.studies.snn_vs_cnn",
-    "spoken": "spiketwin.experiments.studies.spoken",
-    "stochastic_stdp": "spiketwin.experiments.studies.stochastic_stdp",
-    "unsupervised_digits": "spiketwin.experiments.studies.unsupervised_digits",
-    "unsupervised_fashion": "spiketwin.experiments.studies.unsupervised_fashion",
+    "braille": "spiketwin.experiments.studies.gradients.braille",
+    "conv_snn": "spiketwin.experiments.studies.gradients.conv_snn",
+    "deep_spike_backprop": "spiketwin.experiments.studies.gradients.deep_spike_backprop",
+    "digits_ttfs": "spiketwin.experiments.studies.gradients.digits_ttfs",
+    "fashion_conv": "spiketwin.experiments.studies.gradients.fashion_conv",
+    "fashion_ttfs": "spiketwin.experiments.studies.gradients.fashion_ttfs",
+    "lenet": "spiketwin.experiments.studies.gradients.lenet",
+    "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
+    "parameter_study_braille": "spiketwin.experiments.studies.parameters.parameter_study_braille",
+    "parameter_study_fashion": "spiketwin.experiments.studies.parameters.parameter_study_fashion",
+    "parameter_study_spoken": "spiketwin.experiments.studies.parameters.parameter_study_spoken",
+    "reward": "spiketwin.experiments.studies.learning_rules.reward",
+    "rules_in_engines": "spiketwin.experiments.studies.learning_rules.rules_in_engines",
+    "several_dt": "spiketwin.experiments.studies.gradients.several_dt",
+    "shd": "spiketwin.experiments.studies.gradients.shd",
+    "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
+    "spoken": "spiketwin.experiments.studies.gradients.spoken",
+    "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
+    "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
+    "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from spiketwin.experiments.crosscheck import published
 from spiketwin.experiments.protocol import COMMITTED, ResultError, load, write_bytes, write_text
-from spiketwin.experiments.studies import parameter_page
+from spiketwin.experiments.studies.parameters import parameter_page
 
 ROOT = COMMITTED.parent.parent
 PAGE = ROOT / "docs" / "results.md"

@@ -1,6 +1,6 @@
 """A spiking classifier, input -> hidden (recurrent or not) -> leaky read-outs, in ours and in every other library, and its training step.
 
-Ours is experiments/studies/ttfs.py: with v in thresholds, decays alpha and beta, and a resistance that makes the gain 1, step n is
+Ours is experiments/studies/gradients/ttfs.py: with v in thresholds, decays alpha and beta, and a resistance that makes the gain 1, step n is
 
     v <- beta v + i,    S_n = v > 1,    i <- alpha i + W x_n + V S_n,    v <- v - S_n
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import WARM_UP, Kernel, Outcome, System, equal
-from spiketwin.experiments.studies import ttfs
+from spiketwin.experiments.studies.gradients import ttfs
 from spiketwin.models.network import Network
 from spiketwin.models.spec import Parameter
 from spiketwin.models.spikes import Spikes

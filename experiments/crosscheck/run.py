@@ -148,10 +148,10 @@ def _trained(data: str, config: CrosscheckConfig) -> tuple[list[Check], dict]:
     from spiketwin.experiments.crosscheck import trained
 
     if data == "digits":
-        from spiketwin.experiments.studies import digits_ttfs
+        from spiketwin.experiments.studies.gradients import digits_ttfs
 
         return trained.check(digits_ttfs.train(digits_ttfs.Config(), config.seed, quiet=True))
-    from spiketwin.experiments.studies import fashion_ttfs
+    from spiketwin.experiments.studies.gradients import fashion_ttfs
 
     return trained.check(fashion_ttfs.trained(config.seed))
 

@@ -1,6 +1,6 @@
 """A trained network as the cross-check sees it, whatever trained it.
 
-    subject(trained)      of a time-to-first-spike network (studies/ttfs.py) or of a Classifier (studies/classifier.py)
+    subject(trained)      of a time-to-first-spike network (studies/gradients/ttfs.py) or of a Classifier (classifier.py there)
 
 An experiment offers its networks through one function:
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from spiketwin.experiments.studies import ttfs
+from spiketwin.experiments.studies.gradients import ttfs
 from spiketwin.models.engines import get_engine
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Recording

@@ -15,7 +15,7 @@ import numpy as np
 from spiketwin.experiments.crosscheck.checks import Check
 from spiketwin.experiments.crosscheck.consequence import at_step_end
 from spiketwin.experiments.crosscheck.subjects import Subject, subject
-from spiketwin.experiments.studies.ttfs import INPUT, OUTPUT, Trained, percent
+from spiketwin.experiments.studies.gradients.ttfs import INPUT, OUTPUT, Trained, percent
 from spiketwin.models.distances import coincidence_factor, first_spike_shift, van_rossum_distance
 from spiketwin.models.engines import get_engine
 from spiketwin.models.recording import Recording

@@ -1,1 +1,1 @@
-"""One file per study: a question, its settings, its answer. `ttfs` and `ttfs_training` are what first-spike classifiers share."""
+"""One file per study, in a folder by what it is about: a question, its settings, its answer."""

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from peers import classifier
-from spiketwin.experiments.studies.ttfs import TTFSConfig
+from spiketwin.experiments.studies.gradients.ttfs import TTFSConfig
 from spiketwin.models.spikes import Spikes
 
 

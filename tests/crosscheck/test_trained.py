@@ -14,9 +14,9 @@ from spiketwin.experiments.crosscheck import trained
 from spiketwin.experiments.crosscheck.networks import crosscheck_networks
 from spiketwin.experiments.crosscheck.subjects import subject
 from spiketwin.experiments.data import Dataset, Samples, load
-from spiketwin.experiments.studies import deep_spike_backprop
-from spiketwin.experiments.studies.classifier import Classifier, StillNetwork, counts, images
-from spiketwin.experiments.studies.image_classifier import Recipe, spiking
+from spiketwin.experiments.studies.gradients import deep_spike_backprop
+from spiketwin.experiments.studies.gradients.classifier import Classifier, StillNetwork, counts, images
+from spiketwin.experiments.studies.gradients.image_classifier import Recipe, spiking
 from spiketwin.models import stack
 from spiketwin.models.stacks import AT_ONCE, leaky, leaky_integrator
 

@@ -12,7 +12,7 @@ import pytest
 
 from spiketwin.experiments.data import DataError, folders, heidelberg, load
 from spiketwin.experiments.data.folders import Remote
-from spiketwin.experiments.studies import shd as study
+from spiketwin.experiments.studies.gradients import shd as study
 
 CLASSES = ["zero", "one", "null", "fünf"]
 

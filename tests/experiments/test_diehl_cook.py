@@ -7,8 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiketwin.experiments.studies import diehl_cook
-from spiketwin.experiments.studies.diehl_cook import EXCITATORY, INHIBITORY, INPUT, LEARNING, Protocol, build, present, show, start
+from spiketwin.experiments.studies.learning_rules import diehl_cook
+from spiketwin.experiments.studies.learning_rules.diehl_cook import (
+    EXCITATORY,
+    INHIBITORY,
+    INPUT,
+    LEARNING,
+    Protocol,
+    build,
+    present,
+    show,
+    start,
+)
 from spiketwin.models.engines import get_engine
 from spiketwin.models.spikes import Spikes
 

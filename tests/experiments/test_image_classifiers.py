@@ -11,8 +11,8 @@ import torch
 
 from spiketwin.experiments import experiment
 from spiketwin.experiments.data import Dataset, Samples
-from spiketwin.experiments.studies import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn
-from spiketwin.experiments.studies.image_classifier import Recipe, augmented, few, schedule_of, spiking
+from spiketwin.experiments.studies.gradients import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn
+from spiketwin.experiments.studies.gradients.image_classifier import Recipe, augmented, few, schedule_of, spiking
 from spiketwin.models.engines.torch.stacks import NormThroughTime
 from spiketwin.models.stacks import AT_ONCE
 from spiketwin.rules.spike_backprop import SpikeBackprop

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from spiketwin.experiments.protocol import ResultError, combine
-from spiketwin.experiments.studies import local_against_global as study
-from spiketwin.experiments.studies import local_memory
-from spiketwin.experiments.studies.local_methods import METHODS, Method, classifier, teach
+from spiketwin.experiments.studies.learning_rules import local_against_global as study
+from spiketwin.experiments.studies.learning_rules import local_memory
+from spiketwin.experiments.studies.learning_rules.local_methods import METHODS, Method, classifier, teach
 from spiketwin.rules.local import EProp
 
 SMALL = replace(

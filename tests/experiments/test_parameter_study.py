@@ -6,8 +6,18 @@ import pytest
 
 from spiketwin.experiments import cli, protocol, results_page
 from spiketwin.experiments.protocol import Result, combine, summary
-from spiketwin.experiments.studies import parameter_study, parameter_study_fashion
-from spiketwin.experiments.studies.parameter_claims import FAILS, HOLDS, OPEN, PARTLY, Difference, claims, difference, learned, pairs
+from spiketwin.experiments.studies.parameters import parameter_study, parameter_study_fashion
+from spiketwin.experiments.studies.parameters.parameter_claims import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    PARTLY,
+    Difference,
+    claims,
+    difference,
+    learned,
+    pairs,
+)
 from spiketwin.experiments.sweeps import Grid, axes, sweep
 from sweep_toy import grid, toy_study
 

@@ -141,7 +141,7 @@ def test_braille_smoke(data_dir):
 
 def test_snn_against_cnn_smoke(data_dir):
     data_dir("mnist")
-    from spiketwin.experiments.studies import snn_vs_cnn
+    from spiketwin.experiments.studies.gradients import snn_vs_cnn
 
     # kernel 25 x channels x places, by hand
     assert snn_vs_cnn.macs(snn_vs_cnn.Config()) == (172_800, 1_228_800, 10_240)
@@ -158,7 +158,7 @@ def test_the_additions_of_spikes_are_counted_synapse_by_synapse():
     import numpy as np
     import torch
 
-    from spiketwin.experiments.studies import snn_vs_cnn
+    from spiketwin.experiments.studies.gradients import snn_vs_cnn
 
     one, two = torch.zeros(3, 1, 12, 12, 12), torch.zeros(3, 1, 64, 4, 4)
     one[0, 0, 3, 0, 0] = one[2, 0, 5, 6, 6] = two[1, 0, 7, 2, 2] = 1
@@ -168,7 +168,7 @@ def test_the_additions_of_spikes_are_counted_synapse_by_synapse():
 
 
 def test_parameter_study_smoke():
-    from spiketwin.experiments.studies import parameter_study
+    from spiketwin.experiments.studies.parameters import parameter_study
 
     result = experiment("parameter_study_fashion").smoke()
     assert result.mean("points") == 4 and result.mean("failed") == 0

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiketwin.experiments.studies import reward
-from spiketwin.experiments.studies import reward_conditioning as task
-from spiketwin.experiments.studies import reward_xor as xor
-from spiketwin.experiments.studies.reward import SMOKE, Config, RewardError, success, trials_to_criterion
+from spiketwin.experiments.studies.learning_rules import reward
+from spiketwin.experiments.studies.learning_rules import reward_conditioning as task
+from spiketwin.experiments.studies.learning_rules import reward_xor as xor
+from spiketwin.experiments.studies.learning_rules.reward import SMOKE, Config, RewardError, success, trials_to_criterion
 
 SMALL = replace(SMOKE, learners=4, groups=4, duration_ms=30_000.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spiketwin.experiments import experiment
 from spiketwin.experiments.protocol import COMMITTED, load
-from spiketwin.experiments.studies.rules_in_engines import BOUND
+from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND
 from spiketwin.rules import RULES
 
 

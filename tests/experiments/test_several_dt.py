@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spiketwin.experiments.studies import several_dt
+from spiketwin.experiments.studies.gradients import several_dt
 from spiketwin.experiments.training import Constant, Schedule, drawing_dt, fit, mean_over_dt
 from spiketwin.models.engines.torch import TorchNetwork
 from spiketwin.models.engines.torch.stacks import SeveralSteps, retarget

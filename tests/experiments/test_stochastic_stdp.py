@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from blobs import SIDE, blob_data
-from spiketwin.experiments.studies import stochastic_stdp, unsupervised
-from spiketwin.experiments.studies.stochastic_stdp import Config, compare, kinds
-from spiketwin.experiments.studies.unsupervised import UnsupervisedError, parts, train
-from spiketwin.experiments.studies.unsupervised_figures import draw_bits, save_figure
+from spiketwin.experiments.studies.learning_rules import stochastic_stdp, unsupervised
+from spiketwin.experiments.studies.learning_rules.stochastic_stdp import Config, compare, kinds
+from spiketwin.experiments.studies.learning_rules.unsupervised import UnsupervisedError, parts, train
+from spiketwin.experiments.studies.learning_rules.unsupervised_figures import draw_bits, save_figure
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from spiketwin.experiments.studies.digits_ttfs import Config as Digits
+from spiketwin.experiments.studies.gradients.digits_ttfs import Config as Digits
 from spiketwin.experiments.sweeps import Grid, Range, Sampler, SweepError, Values, axes
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from spiketwin.experiments.data import load
-from spiketwin.experiments.studies import digits_ttfs, ttfs
+from spiketwin.experiments.studies.gradients import digits_ttfs, ttfs
 from spiketwin.experiments.training import Constant, Schedule, detached, fit, mixed_precision, truncated
 from spiketwin.models.engines.torch import TorchNetwork
 from spiketwin.rules.losses import max_cross_entropy

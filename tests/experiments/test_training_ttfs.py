@@ -7,7 +7,7 @@ import pytest
 
 from spiketwin.experiments.data import load
 from spiketwin.experiments.protocol import ResultError
-from spiketwin.experiments.studies import digits_ttfs, ttfs, ttfs_training
+from spiketwin.experiments.studies.gradients import digits_ttfs, ttfs, ttfs_training
 from spiketwin.models.encoders import time_to_first_spike
 
 

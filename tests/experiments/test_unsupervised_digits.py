@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from blobs import SIDE, blob_data
-from spiketwin.experiments.studies import unsupervised, unsupervised_digits
-from spiketwin.experiments.studies.diehl_cook import EXCITATORY, Protocol, all_but_own, build, growing
-from spiketwin.experiments.studies.frozen import freeze, respond, trains
-from spiketwin.experiments.studies.unsupervised import Config, UnsupervisedError, measure, order, parts, train
-from spiketwin.experiments.studies.unsupervised_check import check_against_brian2
-from spiketwin.experiments.studies.unsupervised_figures import draw_confusion, draw_curves, draw_fields, mosaic, save_figure
+from spiketwin.experiments.studies.learning_rules import unsupervised, unsupervised_digits
+from spiketwin.experiments.studies.learning_rules.diehl_cook import EXCITATORY, Protocol, all_but_own, build, growing
+from spiketwin.experiments.studies.learning_rules.frozen import freeze, respond, trains
+from spiketwin.experiments.studies.learning_rules.unsupervised import Config, UnsupervisedError, measure, order, parts, train
+from spiketwin.experiments.studies.learning_rules.unsupervised_check import check_against_brian2
+from spiketwin.experiments.studies.learning_rules.unsupervised_figures import draw_confusion, draw_curves, draw_fields, mosaic, save_figure
 from spiketwin.rules.votes import class_responses, confident, decide, likelihood, plain
 
 

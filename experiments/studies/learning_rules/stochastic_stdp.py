@@ -1,0 +1,159 @@
+"""Digits by synapses of one bit: the network of Diehl & Cook, whose weights are 0 or 1 and switch by chance.
+
+    a neuron fires:  w <- w + step  with probability p_plus  where its pixel fired within the window before,
+                     w <- w - step  with probability p_minus elsewhere;     step = 1/(levels - 1), w from 0 to 1
+
+A pixel that is recent at a share q of a neuron's spikes is on for a share p_plus q/(p_plus q + p_minus (1 - q)) of the time: what the
+neuron looks for are the pixels with q > p_minus/(p_plus + p_minus), learnt from its last hundred spikes where both are 1 %. Weights
+cannot be scaled without leaving their levels, so nothing normalises them: thresholds that learn make up for fields of different size.
+A synapse that is on counts `synapse_ns`. The same network with real weights is the one of Diehl & Cook, sum and all.
+
+Source: Querlioz et al. 2013, IEEE Trans. Nanotechnol. 12:288, and Yousefzadeh et al. 2018, Front. Neurosci. 12:665, for synapses without
+normalisation beside adaptive thresholds; Diehl & Cook 2015 for the network. How it is shown images, labelled and tested: unsupervised.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spiketwin.experiments.data import Dataset, load
+from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.studies.learning_rules import unsupervised
+from spiketwin.experiments.studies.learning_rules.diehl_cook import LATERAL, build
+from spiketwin.models.network import Network
+from spiketwin.models.plasticity import PlasticityRule
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.stochastic import bits_per_synapse, window
+
+QUESTION = "How well do synapses of one bit, which switch by chance, learn handwritten digits without labels?"
+DATA = "mnist"
+
+
+@dataclass(frozen=True)
+class Config(unsupervised.Config):
+    """Synapses of a few levels, and what they are compared with. nu_pre, nu_post and column_sum are those of real weights alone."""
+
+    neurons: tuple[int, ...] = (400, 6400)
+    """Excitatory neurons; a network for each."""
+    levels: int = 2
+    """Values that a weight may take; 2 for one bit."""
+    more_levels: tuple[int, ...] = (4, 16)
+    """Levels that it is compared with, next to real weights."""
+    compared: tuple[int, ...] = (400,)
+    """Sizes at which other levels and real weights are trained, too; what is not among `neurons` is left out."""
+    p_plus: float = 0.01
+    """Probability of a step up where the pixel was recent, of one bit; with more levels, as many times larger as its steps are smaller."""
+    p_minus: float = 0.01
+    """Probability of a step down elsewhere, likewise."""
+    window_ms: float = 20.0
+    """How long a pixel's spike counts as recent, in ms."""
+    synapse_ns: float = 0.8
+    """Conductance of a synapse of weight 1, in nS where the leak is 1 nS."""
+    density: float = 0.5
+    """Share of synapses that are on at the start."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for levels in (self.levels, *self.more_levels):
+            if levels < 2:
+                raise unsupervised.UnsupervisedError(f"levels = {levels} must be at least 2: a weight that takes one value learns nothing")
+        for name in ("p_plus", "p_minus", "density"):
+            if not 0 < getattr(self, name) <= 1:
+                raise unsupervised.UnsupervisedError(f"{name} = {getattr(self, name)} is a probability; give one above 0, at most 1")
+        for name in ("window_ms", "synapse_ns"):
+            if not getattr(self, name) > 0:
+                raise unsupervised.UnsupervisedError(f"{name} = {getattr(self, name)} must be positive")
+
+    @property
+    def rule(self) -> PlasticityRule:
+        """The rule of its synapses. A step of more levels is smaller, so it is taken more often: weights move as fast on average."""
+        steps = self.levels - 1
+        p_plus, p_minus = min(1.0, steps * self.p_plus), min(1.0, steps * self.p_minus)
+        return window.with_parameters(p_plus=p_plus, p_minus=p_minus, levels=self.levels, window=self.window_ms)
+
+    def network(self, neurons: int, inputs: int, seed: int) -> Network:
+        """The network before it learns. Weights are 0 … 1 nS, so a leak of 1/synapse_ns stands for what one of them counts."""
+        on = np.random.default_rng([seed, 4]).random((neurons, inputs)) < self.density
+        leak_ns = 1 / self.synapse_ns
+        return build(
+            neurons,
+            inputs=inputs,
+            seed=seed,
+            rule=self.rule,
+            column_sum=None,
+            weights=on.astype(float),
+            inhibition=lambda n: LATERAL[self.lateral](n, self.inhibition_ns * leak_ns),
+            homeostasis={"theta_plus": self.theta_plus_mv, "tau_theta": self.tau_theta_ms, "g_leak": leak_ns},
+        )
+
+    def learning(self) -> dict[str, Any]:
+        return {name: value for name, value in super().learning().items() if name not in ("more_levels", "compared")}
+
+    @property
+    def real(self) -> unsupervised.Config:
+        """The same with real weights: the rule of Diehl & Cook and its normalisation."""
+        return unsupervised.Config(**{f.name: getattr(self, f.name) for f in fields(unsupervised.Config)})
+
+
+def kinds(config: Config) -> Iterator[tuple[str, unsupervised.Config]]:
+    """What is trained: the metrics' suffix, and the settings. One bit first."""
+    yield "", config
+    sizes = tuple(n for n in config.neurons if n in config.compared)
+    if sizes:
+        for levels in config.more_levels:
+            yield f"_levels_{levels}", replace(config, levels=levels, neurons=sizes)
+        yield "_full_precision", replace(config.real, neurons=sizes)
+
+
+def bits(config: unsupervised.Config) -> float:
+    """Of one synapse."""
+    return bits_per_synapse(config.rule if isinstance(config, Config) else diehl_cook)
+
+
+def compare(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False) -> tuple[dict, dict[str, Any]]:
+    """(metrics, curves) of networks of all sizes and levels. folder: keeps a saved run of each, and a picture of its weights."""
+    found: dict[str, float] = {"bits_per_synapse": bits(config)}
+    curves: dict[str, Any] = {}
+    accuracy: dict[str, dict[str, list]] = {}
+    for suffix, kind in kinds(config):
+        where = folder / f"synapses{suffix or f'_levels_{config.levels}'}" if folder else None
+        numbers, drawn = unsupervised.measure(kind, f"digits by {bits(kind):g} bits", data, seed, where, quiet=quiet)
+        found |= {f"{name}{suffix}": value for name, value in numbers.items()}
+        curves |= {f"{name}{suffix}": value for name, value in drawn.items()}
+        for n in kind.neurons:
+            line = accuracy.setdefault(str(n), {"bits": [], "percent": []})
+            line["bits"].append(bits(kind))
+            line["percent"].append(next(v for name, v in numbers.items() if name.endswith(f"_accuracy_{n}")))
+    return found, {**curves, "bits": accuracy}
+
+
+def answer(config: Config, seed: int, data: Dataset, folder: Path | None = None, *, quiet: bool = False, note: str = "") -> Result:
+    """The Result of one seed, with the figures in `folder`."""
+    learn, tested, part = unsupervised.parts(config, data)
+    split = f"{note}{len(learn)} training images, shown without labels; of the last {config.label_images} seen, labels name the neurons / "
+    with measured(split=f"{split}{len(tested)} {part} images") as provenance:
+        found, curves = compare(config, data, seed, folder, quiet=quiet)
+        if folder:
+            from spiketwin.experiments.studies.learning_rules.unsupervised_figures import draw_bits, draw_curves, save_figure
+
+            save_figure(draw_bits(curves["bits"]), folder / f"bits_seed_{seed}.png")
+            save_figure(draw_curves(curves), folder / f"accuracy_seed_{seed}.png")
+    return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+
+
+def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    return answer(config, seed, load(DATA), folder)
+
+
+def smoke() -> Result:
+    """Three hundred images, twenty neurons; one bit, two bits and real weights."""
+    config = replace(
+        Config(), neurons=(20,), compared=(20,), more_levels=(4,), images=300, label_images=300, test_images=100, p_plus=0.02, p_minus=0.02
+    )
+    return answer(config, 0, load(DATA), quiet=True, note="smoke test: ")

@@ -1,0 +1,32 @@
+"""Handwritten digits without labels: the network of Diehl & Cook (2015) on all 60,000 training images.
+
+Published: 82.9, 87.0, 91.9 and 95.0 % with 100, 400, 1600 and 6400 neurons after 3, 5, 7 and 15 passes (Diehl & Cook 2015, section 3).
+How it learns, is labelled and tested: unsupervised.py. A stopped run goes on where it was saved, bit for bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from spiketwin.experiments.data import load
+from spiketwin.experiments.protocol import Result
+from spiketwin.experiments.studies.learning_rules import unsupervised
+
+QUESTION = "How well does a network that learns by spike timing alone, without labels, tell handwritten digits?"
+DATA = "mnist"
+
+
+@dataclass(frozen=True)
+class Config(unsupervised.Config):
+    """Sizes and settings of the published networks."""
+
+
+def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    return unsupervised.answer(sys.modules[__name__], config, seed, load(DATA), folder)
+
+
+def smoke() -> Result:
+    """Three hundred images, twenty neurons."""
+    return unsupervised.smoke(sys.modules[__name__], Config(), load(DATA))
