@@ -21,6 +21,7 @@ def data():
 
 # of 64 inputs each must count for more than of 784, by its synapse or its sum; few images, so that synapses must switch often
 SMALL = Config(
+    passes=1,
     neurons=(12,),
     compared=(12,),
     more_levels=(4,),

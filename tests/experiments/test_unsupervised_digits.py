@@ -23,7 +23,7 @@ def data():
 
 
 # of 64 inputs a weaker sum than this drives too few spikes
-SMALL = Config(neurons=(12,), label_images=40, keep_every=20, nu_post=0.05, column_sum=300.0)
+SMALL = Config(neurons=(12,), passes=1, label_images=40, keep_every=20, nu_post=0.05, column_sum=300.0)
 
 
 # -- votes ---------------------------------------------------------------------------------------------------------
