@@ -57,9 +57,9 @@ def ours(neurons: int, count: int, dtype: str) -> Callable[[int], Callable[[], O
             begin, spikes = time.perf_counter(), []
             for k, image in enumerate(shown):
                 session.normalise()
-                response = session.run({INPUT: rates(image)}, duration_ms=PROTOCOL.image_ms).spikes[EXCITATORY]
-                rest = session.run(duration_ms=PROTOCOL.rest_ms).spikes[EXCITATORY]
-                spikes += [(response.step + STEPS * k, response.neuron), (rest.step + STEPS * k + SHOWN, rest.neuron)]
+                lasting = dict(duration_ms=PROTOCOL.image_ms + PROTOCOL.rest_ms, input_ms=PROTOCOL.image_ms)
+                response = session.run({INPUT: rates(image)}, **lasting).spikes[EXCITATORY]
+                spikes.append((response.step + STEPS * k, response.neuron))
             loop = time.perf_counter() - begin
             return Outcome(
                 {**digest(*(np.concatenate(column) for column in zip(*spikes))), "weights": norm(session.weights(LEARNING))},

@@ -146,12 +146,12 @@ def present(session: Session, image: np.ndarray, protocol: Protocol | None = Non
     image = np.asarray(image, dtype=float)
     if not (image.min() >= 0 and image.max() <= 1):
         raise ValueError(f"intensities lie between {image.min():g} and {image.max():g}; scale them to 0 … 1")
-    counts = np.zeros(0, int)
+    shown, counts = round(protocol.image_ms / protocol.dt_ms), np.zeros(0, int)
     for k in range(protocol.most_presentations):
         session.normalise()
         rates = image * (protocol.rate_hz * (protocol.intensity + k * protocol.intensity_step))
-        counts = session.run({INPUT: rates}, duration_ms=protocol.image_ms).spikes[EXCITATORY].counts()[0]
-        session.run(duration_ms=protocol.rest_ms)
+        fired = session.run({INPUT: rates}, duration_ms=protocol.image_ms + protocol.rest_ms, input_ms=protocol.image_ms).spikes[EXCITATORY]
+        counts = np.bincount(fired.neuron[fired.step < shown], minlength=fired.shape[2])
         if counts.sum() >= protocol.fewest_spikes:
             return Response(counts, k + 1)
     return Response(counts, protocol.most_presentations)

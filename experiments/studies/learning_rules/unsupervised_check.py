@@ -32,12 +32,13 @@ class Listening:
     def normalise(self) -> None:
         self.session.normalise()
 
-    def run(self, inputs=None, *, duration_ms: float):
-        drawn = self.session.draw(inputs or {INPUT: 0.0}, duration_ms=duration_ms)[INPUT]
-        ran = self.session.run({INPUT: drawn}, duration_ms=duration_ms)
-        for listed, spikes in ((self.sent, drawn), (self.fired, ran.spikes[EXCITATORY])):
+    def run(self, inputs, *, duration_ms: float, input_ms: float):
+        drawn = self.session.draw(inputs, duration_ms=input_ms)[INPUT]
+        ran = self.session.run({INPUT: drawn}, duration_ms=duration_ms, input_ms=input_ms)
+        fired = ran.spikes[EXCITATORY]
+        for listed, spikes in ((self.sent, drawn), (self.fired, fired)):
             listed.append((spikes.step + self.steps, spikes.neuron))
-        self.steps += drawn.shape[0]
+        self.steps += fired.shape[0]
         return ran
 
     def spikes(self, listed: list[tuple[np.ndarray, np.ndarray]], size: int) -> Spikes:

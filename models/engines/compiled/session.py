@@ -63,24 +63,29 @@ class Session:
         inputs: Mapping[str, Spikes | np.ndarray | float] | None = None,
         *,
         duration_ms: float,
+        input_ms: float | None = None,
         record: Record | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Recording:
         """Go on for `duration_ms`.
 
         inputs: source -> Spikes [T, 1, size], or rates in Hz (one, or [size]), from which Poisson trains are drawn. What is
-        not given is silent, a PoissonSource fires at its own rate. record: as in Engine.run, populations only.
+        not given is silent, a PoissonSource fires at its own rate. input_ms: how long the inputs last, as a stimulus before a rest;
+        all of the run by default. record: as in Engine.run, populations only.
         The recording starts at step 0 of this run; weights are read from the session.
         """
         steps = int(timestep(duration_ms, self.dt_ms))
         if not steps >= 1:
             raise ValueError(f"the run has {steps} steps of {self.dt_ms} ms; lengthen duration_ms = {duration_ms}")
+        shown = steps if input_ms is None else int(timestep(input_ms, self.dt_ms))
+        if not 1 <= shown <= steps:
+            raise ValueError(f"input_ms = {input_ms} is {shown} steps of {self.dt_ms} ms; give 1 … {steps}, the steps of the run")
         if self._step + steps >= 1 << 31:
             raise ValueError(
                 f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights"
             )
         arrays: dict[str, Any] = dict(self._chance)
-        for s, (events, offsets) in enumerate(self._events(inputs or {}, steps)):
+        for s, (events, offsets) in enumerate(self._events(inputs or {}, steps, shown)):
             arrays |= {f"events{s}": events, f"offsets{s}": offsets}
         for p, population in enumerate(self.network.populations):
             kept = (record or {}).get(population.name, ())
@@ -239,23 +244,29 @@ class Session:
                 found = np.flatnonzero(flags[low:high]) + int(low)
                 listed[: len(found)], count[0] = found, len(found)
 
-    def _events(self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each source: neurons by (step, neuron), and where each step begins."""
+    def _events(
+        self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int, shown: int | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each source: neurons by (step, neuron), and where each step begins. Of given ones all lie in the first `shown` steps."""
         sources = self.network.sources
         if strange := [name for name in inputs if name not in [s.name for s in sources]]:
             raise ValueError(unknown(strange[0], "source", "session", [s.name for s in sources]))
         made = []
         for s, q in enumerate(sources):
-            given = inputs.get(q.name, q.rate_hz if isinstance(q, PoissonSource) else 0.0)
+            given = inputs.get(q.name, q.rate_hz if isinstance(q, PoissonSource) else None)
+            lasting = shown or steps if q.name in inputs else steps
+            if given is None:
+                made.append((np.empty(0, np.uint32), np.zeros(steps + 1, np.int64)))
+                continue
             if isinstance(given, Spikes):
-                made.append(by_trial(base._check_spikes(given, q.name, (steps, 1, q.size), self.dt_ms)))
+                made.append(_silent_after(*by_trial(base._check_spikes(given, q.name, (lasting, 1, q.size), self.dt_ms)), steps))
                 continue
             rate = np.asarray(given, dtype=float)
             if rate.shape not in ((), (q.size,)) or not rate.min() >= 0 or not rate.max() < np.inf:
                 raise ValueError(
                     f"rates of '{q.name}' must be finite, not negative, and one value or {q.size}, got shape {rate.shape}: {given}"
                 )
-            made.append(stretch(line(rate, q.size, self.dt_ms), self._keys[s], self._step, steps))
+            made.append(_silent_after(*stretch(line(rate, q.size, self.dt_ms), self._keys[s], self._step, lasting), steps))
         return made
 
     def _advance(self, arrays: Mapping[str, np.ndarray], steps: int, progress: Callable[[float], None] | None) -> list[list[np.ndarray]]:
@@ -294,6 +305,11 @@ class Session:
             if name in record:
                 states[name] = dict(zip(record[name], arrays[f"trace{p}"], strict=True))
         return Recording("compiled", self.scheme, self.dt_ms, spikes, states, final, self.seed)
+
+
+def _silent_after(events: np.ndarray, offsets: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Events of a run that goes on without any for `steps` in all."""
+    return events, np.pad(offsets, (0, steps + 1 - len(offsets)), mode="edge")
 
 
 def _listed(due: np.ndarray, count: np.ndarray) -> np.ndarray:

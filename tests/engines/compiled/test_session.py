@@ -112,6 +112,17 @@ def test_rates_may_change_with_every_run_and_what_is_drawn_is_sent():
     assert not a.draw({"input": 100.0}, duration_ms=100)["input"].equals(c.draw({"input": 50.0}, duration_ms=100)["input"])
 
 
+def test_an_input_that_ends_before_the_run_is_a_stimulus_and_a_rest():
+    whole, parts = start(), start()
+    ran = whole.run({"input": 80.0}, duration_ms=30, input_ms=20)
+    shown, rest = parts.run({"input": 80.0}, duration_ms=20), parts.run(duration_ms=10)
+    expected = np.concatenate([shown.spikes["cells"].step, rest.spikes["cells"].step + shown.spikes["cells"].shape[0]])
+    assert len(expected) and np.array_equal(ran.spikes["cells"].step, expected)
+    assert np.array_equal(whole.weights("learning"), parts.weights("learning"))
+    with pytest.raises(ValueError, match="input_ms = 31"):
+        whole.run({"input": 80.0}, duration_ms=30, input_ms=31)
+
+
 def test_a_poisson_source_fires_in_a_session_as_in_a_run():
     base = learning_network()
     network = Network(base.populations, base.projections, [PoissonSource("input", 8, 30.0)])
