@@ -1,0 +1,136 @@
+"""What a read-out sees of a network: a row of numbers for each trial.
+
+    FilteredSpikes   x_n(t) = Σ_k exp(-(t - t_k)/tau)    over the spikes t_k <= t of neuron n, at `reads` times
+    SpikeCounts      spikes of each neuron in `bins` stretches of time
+    Membranes        a state of each neuron at `reads` times
+
+Times are spread evenly over each trial, the last at its end: at end · r/reads for r = 1 … reads. A trial may end before the run does,
+as a short word among long ones. Each is an estimator's parameter: features__tau_ms is what a grid search calls the time constant.
+
+Source: Maass, Natschläger & Markram 2002, Neural Computation 14:2531, section 3 (spikes through an exponential filter of 30 ms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from spiketwin.models.recording import Recording
+from spiketwin.models.spikes import Spikes
+
+
+class Features(Protocol):
+    """What an estimator needs of features."""
+
+    @property
+    def record(self) -> tuple[str, ...]:
+        """States that the run must record of the populations that are read."""
+        ...
+
+    def width(self, neurons: int) -> int:
+        """Numbers in a row."""
+        ...
+
+    def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
+        """Rows [B, width].  ends: int [B], steps of each trial that count."""
+        ...
+
+
+class FilteredSpikes(BaseEstimator):
+    """Spikes through an exponential filter, in the order: all neurons at the first time, at the second, …
+
+    tau_ms: time constant of the filter.  reads: times at which it is read.
+    """
+
+    def __init__(self, tau_ms: float = 30.0, reads: int = 1) -> None:
+        self.tau_ms, self.reads = tau_ms, reads
+
+    record: tuple[str, ...] = ()
+
+    def width(self, neurons: int) -> int:
+        return neurons * self.reads
+
+    def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
+        _positive(tau_ms=self.tau_ms, reads=self.reads)
+        at = read_steps(ends, self.reads)
+        return np.concatenate([filtered(recording.spikes[p], at, self.tau_ms) for p in populations], axis=2).reshape(len(ends), -1)
+
+
+class SpikeCounts(BaseEstimator):
+    """Spikes of each neuron in stretches of equal length, in the order: all neurons in the first, in the second, …"""
+
+    def __init__(self, bins: int = 1) -> None:
+        self.bins = bins
+
+    record: tuple[str, ...] = ()
+
+    def width(self, neurons: int) -> int:
+        return neurons * self.bins
+
+    def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
+        _positive(bins=self.bins)
+        edges = read_steps(ends, self.bins)
+        return np.concatenate([counted(recording.spikes[p], edges) for p in populations], axis=2).reshape(len(ends), -1)
+
+
+class Membranes(BaseEstimator):
+    """A state of each neuron as it is at the start of a step, in the order: all neurons at the first time, at the second, …
+
+    state: its name.  The run keeps it for every step, which takes T·B·N numbers of memory: read few trials at once.
+    """
+
+    def __init__(self, state: str = "v", reads: int = 1) -> None:
+        self.state, self.reads = state, reads
+
+    @property
+    def record(self) -> tuple[str, ...]:
+        return (self.state,)
+
+    def width(self, neurons: int) -> int:
+        return neurons * self.reads
+
+    def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
+        _positive(reads=self.reads)
+        at, trial = read_steps(ends, self.reads) - 1, np.arange(len(ends))[:, None]
+        return np.concatenate([recording.states[p][self.state][at, trial] for p in populations], axis=2).reshape(len(ends), -1)
+
+
+def read_steps(ends: np.ndarray, reads: int) -> np.ndarray:
+    """After how many steps each trial is read [B, reads]; the last time at its end, none before the first step."""
+    ends = np.asarray(ends, int)
+    if (ends < 1).any():
+        raise ValueError(f"trial {int(np.argmin(ends))} ends after {ends.min()} steps; each must last a step at least")
+    return np.maximum(ends[:, None] * np.arange(1, reads + 1) // reads, 1)
+
+
+def filtered(spikes: Spikes, at: np.ndarray, tau_ms: float) -> np.ndarray:
+    """Σ_k exp(-(t - t_k)/tau) [B, reads, N] over the spikes before step `at` [B, reads], whose time is its start."""
+    steps, trials, neurons = spikes.shape
+    rows = np.zeros((trials, at.shape[1], neurons))
+    for r in range(at.shape[1]):
+        age = at[spikes.batch, r] - spikes.step
+        heard = age > 0
+        # a spike of step n is labelled with its start, n dt, so it has age 1 when the next step begins
+        value = np.exp(-age[heard] * (spikes.dt_ms / tau_ms))
+        where = spikes.batch[heard] * neurons + spikes.neuron[heard]
+        rows[:, r] = np.bincount(where, value, minlength=trials * neurons).reshape(trials, neurons)
+    return rows
+
+
+def counted(spikes: Spikes, edges: np.ndarray) -> np.ndarray:
+    """Spikes [B, bins, N] in the stretches that end before step `edges` [B, bins]; the first begins at step 0."""
+    _, trials, neurons = spikes.shape
+    bins = edges.shape[1]
+    stretch = (spikes.step[:, None] >= edges[spikes.batch]).sum(axis=1)
+    heard = stretch < bins
+    where = (spikes.batch[heard] * bins + stretch[heard]) * neurons + spikes.neuron[heard]
+    return np.bincount(where, minlength=trials * bins * neurons).reshape(trials, bins, neurons).astype(float)
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} = {value} must be positive")
