@@ -5,6 +5,7 @@
     eprop.py               e-prop: eligibility traces and the read-outs' error
     decolle.py             DECOLLE: a loss in each layer
     neuromodulated.py      a layer's own error and one number for the network
+    stdp.py                STDP without labels, and the delta rule at the read-out
     feedback_alignment.py  random weights on the way back, from layer to layer or from the output to each
 
     sensitivity.py, traces.py, online.py, layers.py, feedback.py: what they share
@@ -25,6 +26,7 @@ from spiketwin.rules.local.feedback import Adaptive, Random, Symmetric
 from spiketwin.rules.local.feedback_alignment import DirectFeedbackAlignment, FeedbackAlignment
 from spiketwin.rules.local.lesson import LearningRule, Lesson, Locality
 from spiketwin.rules.local.neuromodulated import Neuromodulated, failure, surprise
+from spiketwin.rules.local.stdp import Stdp
 
 LOCAL_RULES: Mapping[str, Callable[[], LearningRule]] = MappingProxyType(
     {
@@ -35,6 +37,7 @@ LOCAL_RULES: Mapping[str, Callable[[], LearningRule]] = MappingProxyType(
         "feedback_alignment": FeedbackAlignment,
         "direct_feedback_alignment": DirectFeedbackAlignment,
         "neuromodulated": Neuromodulated,
+        "stdp": Stdp,
     }
 )
 
@@ -51,6 +54,7 @@ __all__ = [
     "Locality",
     "Neuromodulated",
     "Random",
+    "Stdp",
     "Symmetric",
     "failure",
     "local_rule",

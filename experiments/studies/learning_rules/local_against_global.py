@@ -1,4 +1,4 @@
-"""Local against global: the same recurrent network learns the same digits by seven rules, from backpropagation through time to rules
+"""Local against global: the same recurrent network learns the same digits by eight rules, from backpropagation through time to rules
 whose synapses know nothing but their two neurons, their own layer and a random projection of an error.
 
 Each rule starts from the same weights and sees the same spikes in the same order. Accuracy is that of the epoch that was best on validation;
@@ -7,7 +7,11 @@ what it needs to hold the input, for trials of several lengths; rules that go fo
 E-prop then keeps a number for every synapse and every trial of the batch: its memory does not grow, but is not small. The table
 says, beside these, what a synapse had to know. No rule is tuned beyond that: numbers tell rules apart, not the best that each can do.
 
-A further rule, such as STDP, is a line in local_methods.METHODS.
+STDP differs from the others in that no label and no error reaches its hidden layers, and no loss says what they should do: their forward weights
+learn by a trace rule, recurrent ones by inhibitory STDP, biases keep the rate (rules/local/stdp.py). Network, spikes, optimiser and the
+read-out, which learns by its own error, are those of all.
+
+A further rule is a line in local_methods.METHODS.
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ class Config:
         "direct_feedback_alignment",
         "decolle",
         "neuromodulated",
+        "stdp",
     )
     """Rules to compare (local_methods.py)."""
     learning_rate_factor: float = 1.0

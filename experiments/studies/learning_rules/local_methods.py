@@ -1,8 +1,8 @@
 """The rules of local_against_global, by name, and one network taught by one of them.
 
 A rule is called as rule(net, x, labels) and returns a Lesson (rules/local/lesson.py): what an optimiser is to descend. A rule without
-a loss, such as STDP, fits in too: its lesson's gradients are minus the changes that it makes. A new one is a line in METHODS, with the learning
-rate that was best on validation.
+a loss, such as STDP, fits in too: its lesson's gradients are minus the changes that it makes, and the same optimiser takes them. A new one is
+a line in METHODS, with the learning rate that was best on validation.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from spiketwin.rules.local import (
     LearningRule,
     Neuromodulated,
     Random,
+    Stdp,
     Symmetric,
 )
 from spiketwin.rules.losses import step_cross_entropy
@@ -62,6 +63,7 @@ METHODS: Mapping[str, Method] = {
     "direct_feedback_alignment": Method(lambda config, seed: DirectFeedbackAlignment(seed), 5e-3),
     "decolle": Method(lambda config, seed: Decolle(seed, chunk_steps=config.chunk_steps), 5e-3),
     "neuromodulated": Method(lambda config, seed: Neuromodulated(seed=seed, chunk_steps=config.chunk_steps), 5e-3),
+    "stdp": Method(lambda config, seed: Stdp(chunk_steps=config.chunk_steps), 5e-3),
 }
 
 
