@@ -7,12 +7,13 @@ from types import MappingProxyType
 
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import unknown
-from spiketwin.rules.plasticity import hebb, homeostasis, pair, reward, short_term, stochastic, triplet
+from spiketwin.rules.plasticity import hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
 from spiketwin.rules.plasticity.calcium import calcium
 from spiketwin.rules.plasticity.clopath import clopath
 from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 from spiketwin.rules.plasticity.homeostasis import together
 from spiketwin.rules.plasticity.inhibitory import inhibitory
+from spiketwin.rules.plasticity.intrinsic import intrinsic
 
 RULES: Mapping[str, PlasticityRule] = MappingProxyType(
     {
@@ -40,6 +41,7 @@ RULES: Mapping[str, PlasticityRule] = MappingProxyType(
             hebb.oja,
             hebb.bcm,
             homeostasis.scaling,
+            structural.rewiring,
             short_term.depressing,
             short_term.facilitating,
         )
@@ -54,4 +56,4 @@ def rule(name: str) -> PlasticityRule:
     return RULES[name]
 
 
-__all__ = ["RULES", "rule", "together"]
+__all__ = ["RULES", "intrinsic", "rule", "together"]
