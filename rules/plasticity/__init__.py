@@ -7,8 +7,7 @@ from types import MappingProxyType
 
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import unknown
-from spiketwin.rules.plasticity import hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
-from spiketwin.rules.plasticity.calcium import calcium
+from spiketwin.rules.plasticity import calcium, hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
 from spiketwin.rules.plasticity.clopath import clopath
 from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 from spiketwin.rules.plasticity.homeostasis import together
@@ -29,7 +28,8 @@ RULES: Mapping[str, PlasticityRule] = MappingProxyType(
             triplet.hippocampus,
             triplet.hippocampus_nearest,
             clopath,
-            calcium,
+            calcium.calcium,
+            calcium.noisy,
             diehl_cook,
             stochastic.traces,
             stochastic.window,
