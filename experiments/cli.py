@@ -373,7 +373,9 @@ def rules(name: Positional[str] = "", out: Path | None = None) -> None:
     if not name:
         if out:
             raise ValueError(f"--out {out} needs the name of a rule; list them with: spiketwin rules")
-        print("\n".join(table.listing()))
+        with working("asking the engines"):
+            lines = table.listing()
+        print("\n".join(lines))
         return
     made = rule(name)
     print("\n".join(table.in_full(made)))
