@@ -56,9 +56,9 @@ def test_a_network_that_learns_and_rewires_is_the_same_in_both_engines():
     both = together(
         rule("pair_additive").with_parameters(eta=0.05), REWIRING.with_parameters(w_prune=0.4, tau_out="0.5 second", tau_in="1 second")
     )
-    found = compare(Config(duration_ms=1500), both, 0)
+    found = compare(Config(duration_ms=800), both, 0)
     assert found["difference"] < BOUND and found["membrane"] < BOUND and not found["differing"]
-    assert found["spikes"] > 100 and found["moved"] > 50
+    assert found["spikes"] > 100 and found["moved"] > 30
 
 
 # -- intrinsic plasticity -----------------------------------------------------------------------------
@@ -90,12 +90,11 @@ def test_the_threshold_counts_spikes():
     assert free.max() > 4 * rho and np.ptp(free) > rho
 
 
-@pytest.mark.parametrize("scheme", ["euler", "exponential_euler"])
-def test_it_is_the_same_in_both_engines(scheme):
+def test_it_is_the_same_in_both_engines():
     made = intrinsic(coba_lif, rho_ip="10 Hz", step_ip="1 mV")
     kept = {"cells": ("v", "theta_ip"), "learning": ("w",)}
     runs = [
-        engine.run(network(made), dt_ms=1.0, scheme=scheme, duration_ms=800, seed=1, record=kept)
+        engine.run(network(made), dt_ms=1.0, scheme="exponential_euler", duration_ms=600, seed=1, record=kept)
         for engine in (BrianEngine(codegen="numpy"), CompiledEngine())
     ]
     a, b = (run.spikes["cells"] for run in runs)

@@ -87,14 +87,16 @@ def test_clopath_pairs_against_their_frequency():
 # -- Graupner & Brunel 2012, with noise ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("delta_ms", "start"), [(10.0, 0.0), (10.0, 1.0), (-20.0, 1.0)])
+@pytest.mark.parametrize(("delta_ms", "start"), [(10.0, 0.0), (-20.0, 1.0)])
 def test_noisy_calcium_moves_a_share_of_synapses(delta_ms, start):
     """While calcium is high, w is an Ornstein-Uhlenbeck process: of the share of synapses that end above w_star the paper gives the formula
-    (Methods, transition probabilities U and D). 60 pairs at 10 Hz; the wells, 500 times weaker than the push, are left out there."""
-    n, c = 600, noisy.values
-    protocol = pairs(delta_ms, count=60, rate_hz=10)
-    found = weight_changes(noisy, [protocol] * n, weight=start, dt_ms=0.2) + start
-    at = np.arange(0, 6400, 0.01)
+    (Methods, transition probabilities U and D). 20 pairs at 10 Hz, with a time constant of a third of the paper's in place of 60; the
+    wells, 500 times weaker than the push, are left out there."""
+    made = noisy.with_parameters(tau="50 second")
+    n, c = 600, made.values
+    protocol = pairs(delta_ms, count=20, rate_hz=10)
+    found = weight_changes(made, [protocol] * n, weight=start, dt_ms=0.2) + start
+    at = np.arange(0, 2400, 0.01)
     events = np.zeros(len(at))
     for times, jump in ((protocol.pre_ms, c["c_pre"]), (protocol.post_ms, c["c_post"])):
         np.add.at(events, np.rint(np.asarray(times) / 0.01).astype(int), jump)

@@ -88,7 +88,7 @@ def test_inhibitory_plasticity_balances_a_network():
     ]  # fmt: skip
     session = CompiledEngine(threads=1).start(Network(cells, projections), dt_ms=0.5, scheme="exponential_euler", seed=1)
     early = session.run(duration_ms=100).spikes["exc"]
-    session.run(duration_ms=3000)
+    session.run(duration_ms=2000)
     late = session.run(duration_ms=1000)
     rates = [len(run) / E / seconds for run, seconds in ((early, 0.1), (late.spikes["exc"], 1.0))]
     assert rates[0] > 30 and rates[1] == pytest.approx(rho, rel=0.3)  # it falls to rho_0 from above, slower and slower
