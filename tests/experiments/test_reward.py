@@ -99,8 +99,8 @@ def test_the_figure_shows_the_curves_of_every_seed(smoke):
     for figure, lines in ((alone, 2), (two, 3)):  # a line of each seed, and the mean
         found, weights, patterns = figure.axes
         assert [len(axes.lines) for axes in (found, weights, patterns)] == [2 * lines + 1, 3 * lines, 4 * lines + 1]
-        np.testing.assert_allclose(found.lines[lines - 1].get_ydata(), smoke.curves["success"])
-        np.testing.assert_allclose(weights.lines[0].get_ydata(), smoke.curves["own_weight_mv"])
+        np.testing.assert_allclose(np.asarray(found.lines[lines - 1].get_ydata()), smoke.curves["success"])
+        np.testing.assert_allclose(np.asarray(weights.lines[0].get_ydata()), smoke.curves["own_weight_mv"])
     # spikes in five epochs of 500 ms at the pattern 0 1, per second
     spikes = np.array(smoke.curves["xor_spikes"])
     assert alone.axes[2].lines[2].get_ydata()[0] == pytest.approx(spikes[:5, 1].sum() / 2.5)
