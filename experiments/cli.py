@@ -363,11 +363,19 @@ def rules(name: Positional[str] = "", out: Path | None = None) -> None:
         out: Picture to write of the rule's window and of its change against the rate of pairs.
     """
     from spiketwin.rules import rule, table
+    from spiketwin.rules.plasticity import OF_NEURONS
 
+    if name in OF_NEURONS:
+        if out:
+            raise ValueError(f"'{name}' is a rule of neurons and has no window to draw; leave --out out")
+        print("\n".join(table.neuron_rule_in_full(name)))
+        return
     if not name:
         if out:
             raise ValueError(f"--out {out} needs the name of a rule; list them with: spiketwin rules")
-        print("\n".join(table.listing()))
+        with working("asking the engines"):
+            lines = table.listing()
+        print("\n".join(lines))
         return
     made = rule(name)
     print("\n".join(table.in_full(made)))

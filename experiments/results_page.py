@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from spiketwin.experiments import EXPERIMENTS, experiment
 from spiketwin.experiments.crosscheck import published
-from spiketwin.experiments.protocol import COMMITTED, ResultError, load, write_bytes, write_text
+from spiketwin.experiments.protocol import COMMITTED, Result, ResultError, load, write_bytes, write_text
 from spiketwin.experiments.studies.parameters import parameter_page
 
 ROOT = COMMITTED.parent.parent
@@ -78,6 +79,8 @@ def _study(path: Path) -> Iterator[str]:
         yield from parameter_page.section(result, {part: _figure(f"{path.stem}_{part}").name for part in parameter_page.FIGURES})
     else:
         yield from _table(("quantity", "result"), [(name.replace("_", " "), _spread(metric)) for name, metric in result.metrics.items()])
+        if _has_figure(result):
+            yield from (f"![{result.question}]({_figure(path.stem).name})", "")
     seeds = " ".join(map(str, result.seeds))
     yield from (f"Seeds {seeds}. {_provenance(result.provenance)}", "")
 
@@ -88,7 +91,23 @@ def _figures() -> dict[str, Callable[[], bytes]]:
     for path in sorted(COMMITTED.glob("*.json")):
         if parameter_page.is_parameter_study(result := load(path)):
             found |= {f"{path.stem}_{part}": partial(parameter_page.figure, result, part) for part in parameter_page.FIGURES}
+        elif _has_figure(result):
+            found[path.stem] = partial(_drawn_by_study, result)
     return found
+
+
+def _has_figure(result: Result) -> bool:
+    """Whether its study draws a figure from a result, by a function draw(result)."""
+    return result.experiment in EXPERIMENTS and hasattr(experiment(result.experiment), "draw")
+
+
+def _drawn_by_study(result: Result) -> bytes:
+    """A PNG of the figure that the study draws of its result."""
+    import io
+
+    png = io.BytesIO()
+    vars(experiment(result.experiment))["draw"](result).savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _benchmarks() -> dict[str, dict[str, Any]]:

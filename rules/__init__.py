@@ -12,6 +12,6 @@ regularisers.py     prices of too much and too little activity
 from __future__ import annotations
 
 from spiketwin.rules.figures import frequency_curve, window
-from spiketwin.rules.plasticity import RULES, rule, together
+from spiketwin.rules.plasticity import RULES, intrinsic, rule, together
 
-__all__ = ["RULES", "frequency_curve", "rule", "together", "window"]
+__all__ = ["RULES", "frequency_curve", "intrinsic", "rule", "together", "window"]

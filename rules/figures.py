@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from spiketwin.models.plasticity import PlasticityRule
-from spiketwin.rules.protocols import pairs, weight_changes
+from spiketwin.rules.protocols import is_of_events, pairs, weight_changes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,10 +33,10 @@ def window(
 ) -> Curve:
     """Change of the weight by `count` pairs at 1 Hz against the time from pre to post in ms; drawn where `ax` is given.
 
-    A stochastic rule gives the mean over 200 synapses.  options: those of weight_changes().
+    A stochastic rule gives the mean over 200 synapses, or over 10 where it goes on between spikes.  options: those of weight_changes().
     """
     deltas = np.asarray(deltas_ms, dtype=float)
-    copies = 200 if rule.draws else 1
+    copies = _copies(rule)
     protocols = [pairs(float(d), count=count) for d in deltas for _ in range(copies)]
     change = weight_changes(rule, protocols, **options).reshape(len(deltas), copies).mean(axis=1)
     if ax is not None:
@@ -62,7 +62,7 @@ def frequency_curve(
     options: those of weight_changes().
     """
     rates = np.asarray(rates_hz, dtype=float)
-    copies = 200 if rule.draws else 1
+    copies = _copies(rule)
     protocols = [pairs(float(d), count=count, rate_hz=float(r)) for d in deltas_ms for r in rates for _ in range(copies)]
     change = weight_changes(rule, protocols, **options).reshape(len(deltas_ms), len(rates), copies).mean(axis=2)
     if ax is not None:
@@ -72,3 +72,10 @@ def frequency_curve(
         ax.set(xlabel="rate of pairs (Hz)", ylabel="change of weight", title=rule.name)
         ax.legend(frameon=False, title="from pre to post")
     return Curve(rates, change)
+
+
+def _copies(rule: PlasticityRule) -> int:
+    """Synapses that a point is the mean of: what goes on between spikes is stepped through minutes for each of them."""
+    if not rule.draws:
+        return 1
+    return 200 if is_of_events(rule) else 10

@@ -1,18 +1,21 @@
-"""Every learning rule that runs in a simulation, by name. A new rule is a declaration in this folder and one line here."""
+"""Every learning rule that runs in a simulation, by name. A new rule is a declaration in this folder and one line here.
+
+RULES: of synapses.  OF_NEURONS: of neurons, each a function that gives a neuron the mechanism.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from spiketwin.models.plasticity import PlasticityRule
-from spiketwin.models.spec import unknown
-from spiketwin.rules.plasticity import hebb, homeostasis, pair, reward, short_term, stochastic, triplet
-from spiketwin.rules.plasticity.calcium import calcium
+from spiketwin.models.spec import NeuronSpec, unknown
+from spiketwin.rules.plasticity import calcium, hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
 from spiketwin.rules.plasticity.clopath import clopath
 from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 from spiketwin.rules.plasticity.homeostasis import together
 from spiketwin.rules.plasticity.inhibitory import inhibitory
+from spiketwin.rules.plasticity.intrinsic import intrinsic
 
 RULES: Mapping[str, PlasticityRule] = MappingProxyType(
     {
@@ -28,7 +31,8 @@ RULES: Mapping[str, PlasticityRule] = MappingProxyType(
             triplet.hippocampus,
             triplet.hippocampus_nearest,
             clopath,
-            calcium,
+            calcium.calcium,
+            calcium.noisy,
             diehl_cook,
             stochastic.traces,
             stochastic.window,
@@ -40,18 +44,23 @@ RULES: Mapping[str, PlasticityRule] = MappingProxyType(
             hebb.oja,
             hebb.bcm,
             homeostasis.scaling,
+            structural.rewiring,
             short_term.depressing,
             short_term.facilitating,
         )
     }
 )
 
+OF_NEURONS: Mapping[str, Callable[[NeuronSpec], NeuronSpec]] = MappingProxyType({"intrinsic": intrinsic})
+
 
 def rule(name: str) -> PlasticityRule:
     """The learning rule of that name. Raises ValueError that suggests the closest name."""
     if name not in RULES:
+        if name in OF_NEURONS:
+            raise ValueError(f"'{name}' is a rule of neurons: call {name}(neuron) and give the neuron that it returns to a population")
         raise ValueError(unknown(name, "rule", "spiketwin", RULES))
     return RULES[name]
 
 
-__all__ = ["RULES", "rule", "together"]
+__all__ = ["OF_NEURONS", "RULES", "intrinsic", "rule", "together"]

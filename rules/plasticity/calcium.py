@@ -4,7 +4,12 @@
     tau dw/dt = -w (1 - w) (w_star - w) + gamma_p (1 - w) [c > theta_p] - gamma_d w [c > theta_d]
 
 w is the efficacy rho of the paper, between 0 (down) and 1 (up); w_star = .5 separates the two wells. Integrated by Euler at the network's
-step, so a step of a tenth of tau_ca or less is advised. Its noise is left out: what is computed is the mean path above the thresholds. A presynaptic spike raises calcium late, by D: give the
+step, so a step of a tenth of tau_ca or less is advised. `calcium` leaves out the noise, and computes the mean path above the thresholds; `calcium_noisy` has it, in whole:
+
+    + sigma sqrt(tau) sqrt([c > theta_d] + [c > theta_p]) eta(t)          eta: Gaussian white noise
+
+so that a protocol moves some synapses from one state to the other and not others, as in the paper's calculation of transition
+probabilities. Its numbers are normal ones made of two uniform ones (Box & Muller). Nothing bounds it, as in the paper. A presynaptic spike raises calcium late, by D: give the
 projection a delay that contains it.
 
 CURVES holds the sets of constants, each with its D, that give windows of six shapes: D depression, P potentiation, in order of the time
@@ -14,6 +19,8 @@ Source: Graupner & Brunel 2012, PNAS 109:3991, eq. 1-2 and table S1.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import Parameter
@@ -40,6 +47,19 @@ calcium = PlasticityRule(
     ),
     bounds=("0", "1"),
     source="Graupner & Brunel 2012, eq. 1-2",
+)
+noisy = replace(
+    calcium,
+    name="calcium_noisy",
+    every_step="""
+        high = int(c > theta_p)
+        low = int(c > theta_d)
+        push = gamma_p*(1 - w)*high - gamma_d*w*low - w*(1 - w)*(w_star - w)
+        normal = sqrt(-2*log(1 - rand()))*cos(6.283185307179586*rand())
+        w = w + dt/tau*push + sigma*sqrt(dt/tau*(high + low))*normal
+    """,
+    parameters={**calcium.parameters, "sigma": Parameter(2.8284, "1", "[0, inf)", "size of the noise")},
+    bounds=("-inf", "inf"),
 )
 # shape of the window, as the paper names it -> rule and D in ms
 CURVES = {

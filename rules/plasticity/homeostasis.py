@@ -4,7 +4,8 @@
     dw/dt = w (rho_0 - z/tau_rate)/(rho_0 tau_scaling)
 
 All weights of a neuron grow or shrink by the same factor. Other homeostatic means are not rules of synapses: the sum of weights is kept by
-a projection's Normalisation, the threshold adapts in neurons such as diehl_cook_exc.
+a projection's Normalisation, the threshold adapts in neurons such as diehl_cook_exc, or in any with intrinsic() (intrinsic.py); synapses go and
+come by structural.py.
 
 Source: Turrigiano et al. 1998, Nature 391:892; van Rossum, Bi & Turrigiano 2000, J. Neurosci. 20:8812, eq. 5, without its integral term.
 """

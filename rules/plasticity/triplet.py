@@ -7,8 +7,8 @@
 With nearest spikes, traces are set to 1 instead. Four sets of constants were fitted, to slices of visual cortex and to hippocampal
 cultures, each with all spikes and with nearest ones.
 
-Source: Pfister & Gerstner 2006, J. Neurosci. 26:9673, eq. 1-4 and the full models of tables 3 and 4. The sets with all spikes are checked
-against independent numbers; those with nearest spikes are quoted from memory of the tables.
+Source: Pfister & Gerstner 2006, J. Neurosci. 26:9673, eq. 1-4 and the full models of tables 3 and 4. The sets with all spikes, and that of
+cortex with nearest ones, are checked against independent numbers; hippocampus with nearest spikes is quoted from memory of table 4.
 """
 
 from __future__ import annotations

@@ -251,6 +251,14 @@ def test_the_page_says_what_the_files_say_and_knows_when_it_is_stale(page):
     assert results_page.is_stale()
 
 
+def test_the_page_shows_the_figure_that_a_study_draws(page):
+    protocol.write_json(page / "results" / "reward.json", json.loads((protocol.COMMITTED / "reward.json").read_text()))
+    assert "](reward.png)" in results_page.write_page().read_text() and not results_page.is_stale()
+    assert (page / "docs" / "reward.png").read_bytes()[1:4] == b"PNG"
+    (page / "docs" / "reward.png").unlink()
+    assert results_page.is_stale()
+
+
 def test_the_page_shows_times_ratios_and_the_roofline_of_a_benchmark(page):
     protocol.write_json(page / "benchmarks" / "training.json", BENCHMARK)
     text = results_page.write_page().read_text()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spiketwin.experiments.protocol import combine
 from spiketwin.experiments.studies.learning_rules import reward
 from spiketwin.experiments.studies.learning_rules import reward_conditioning as task
 from spiketwin.experiments.studies.learning_rules import reward_xor as xor
@@ -77,8 +78,13 @@ def test_bad_settings_are_named(settings, message):
         Config(**settings)
 
 
-def test_rewarded_synapses_win_and_output_spikes_follow_the_answer():
-    found = reward.smoke()
+@pytest.fixture(scope="module")
+def smoke():
+    return reward.smoke()
+
+
+def test_rewarded_synapses_win_and_output_spikes_follow_the_answer(smoke):
+    found = smoke
     assert found.experiment == "reward" and found.metrics["success_by_chance"]["mean"] == 12.5
     assert found.mean("success") > found.mean("success_of_controls")
     assert found.mean("own_weight_mv") > found.mean("own_weight_of_controls_mv") + 0.1
@@ -86,6 +92,18 @@ def test_rewarded_synapses_win_and_output_spikes_follow_the_answer():
     assert counts.shape == (20, 4) and counts.sum() > 100
     share = counts[:, 1:3].sum(axis=1) / counts.sum(axis=1)  # of spikes at patterns that mean 1
     assert share[-5:].mean() > share[:5].mean() + 0.1
+
+
+def test_the_figure_shows_the_curves_of_every_seed(smoke):
+    alone, two = reward.draw(smoke), reward.draw(combine([smoke, replace(smoke, seeds=(1,))]))
+    for figure, lines in ((alone, 2), (two, 3)):  # a line of each seed, and the mean
+        found, weights, patterns = figure.axes
+        assert [len(axes.lines) for axes in (found, weights, patterns)] == [2 * lines + 1, 3 * lines, 4 * lines + 1]
+        np.testing.assert_allclose(np.asarray(found.lines[lines - 1].get_ydata()), smoke.curves["success"])
+        np.testing.assert_allclose(np.asarray(weights.lines[0].get_ydata()), smoke.curves["own_weight_mv"])
+    # spikes in five epochs of 500 ms at the pattern 0 1, per second
+    spikes = np.array(smoke.curves["xor_spikes"])
+    assert alone.axes[2].lines[2].get_ydata()[0] == pytest.approx(spikes[:5, 1].sum() / 2.5)
 
 
 def test_an_epoch_of_exclusive_or():

@@ -22,6 +22,9 @@ from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies.learning_rules import reward_conditioning as task
 from spiketwin.experiments.studies.learning_rules import reward_xor as xor
+from spiketwin.experiments.studies.learning_rules.reward_figure import draw
+
+__all__ = ["QUESTION", "Config", "RewardError", "answer", "draw", "run", "smoke"]
 
 if TYPE_CHECKING:
     from spiketwin.models.network import Network
@@ -198,7 +201,10 @@ def answer(config: Config, seed: int, *, folder: Path | None = None, quiet: bool
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
-    return answer(config, seed, folder=folder)
+    result = answer(config, seed, folder=folder)
+    if folder:
+        draw(result).savefig(folder / f"reward_seed_{seed}.png", dpi=150)
+    return result
 
 
 def smoke() -> Result:

@@ -31,6 +31,7 @@ BOUND = 1e-9  # of the largest weight, and of the range of the membrane
 LIVELY = {
     "clopath": {"theta_minus": "-65 mV", "theta_plus": "-56 mV", "a_ltd": 2e-3, "a_ltp": 2e-4},
     "synaptic_scaling": {"tau_rate": "1 second", "tau_scaling": "20 second"},
+    "structural_rewiring": {"w_prune": 0.6, "tau_out": "1 second", "tau_in": "2 second"},
     "oja": {"eta": 0.01},
     "hebb": {"eta": 0.01},
     "bcm": {"eta": 0.01, "tau_theta": "1 second"},
