@@ -10,8 +10,22 @@ alive.py        check_alive(): errors that name the parameter to move
 """
 
 from spiketwin.models.reservoirs.alive import LiquidError, check_alive
+from spiketwin.models.reservoirs.ensembles import deep, partitioned, several_time_constants
+from spiketwin.models.reservoirs.fast_slow import fast_slow_liquid
 from spiketwin.models.reservoirs.kinds import ByKind
 from spiketwin.models.reservoirs.liquid import INPUT, Liquid, liquid
 from spiketwin.models.reservoirs.maass import maass_column
 
-__all__ = ["INPUT", "ByKind", "Liquid", "LiquidError", "check_alive", "liquid", "maass_column"]
+__all__ = [
+    "INPUT",
+    "ByKind",
+    "Liquid",
+    "LiquidError",
+    "check_alive",
+    "deep",
+    "fast_slow_liquid",
+    "liquid",
+    "maass_column",
+    "partitioned",
+    "several_time_constants",
+]

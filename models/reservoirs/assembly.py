@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse
 
-from spiketwin.models.network import Population, Projection
+from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.reservoirs.kinds import KINDS, ByKind, Ends, by_kind
 from spiketwin.models.reservoirs.response import Receptor
@@ -78,10 +78,18 @@ def values_of(given: Mapping[str, Value], size: int, rng: np.random.Generator) -
     return {name: value(size, rng) if callable(value) else value for name, value in given.items()}
 
 
-def placed(size: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Which neurons are excitatory [size]: the share, rounded, at random places. Raises ValueError for a share outside 0 … 1."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"excitatory = {share} is a share of the neurons: 0 … 1")
-    is_excitatory = np.arange(size) < round(share * size)
+def placed_at_random(size: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Which neurons are excitatory [size]: the share, rounded, at random places."""
+    is_excitatory = placed_evenly(size, share)
     rng.shuffle(is_excitatory)
     return is_excitatory
+
+
+def placed_evenly(size: int, share: float) -> np.ndarray:
+    """The same, inhibitory neurons at even distances: every neighbourhood of a ring and every module has its own.
+
+    Raises ValueError for a share outside 0 … 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"excitatory = {share} is a share of the neurons: 0 … 1")
+    return np.diff(np.floor(np.arange(size + 1) * share + 0.5)) > 0

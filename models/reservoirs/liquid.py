@@ -18,7 +18,7 @@ import scipy.sparse
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron as named
 from spiketwin.models.plasticity import PlasticityRule
-from spiketwin.models.reservoirs.assembly import Delay, Value, placed, recurrent, values_of
+from spiketwin.models.reservoirs.assembly import Delay, Value, placed_evenly, recurrent, values_of
 from spiketwin.models.reservoirs.kinds import ByKind, Ends
 from spiketwin.models.reservoirs.response import holding_current, receptors
 from spiketwin.models.reservoirs.strengths import Strengths, drawn, per_root_degree
@@ -31,10 +31,12 @@ INPUT = "input"
 POPULATION = "liquid"
 
 # Inhibition is a quarter as frequent and eight times as strong, so that it wins 2 : 1: driven by 20 to 80 channels at 10 to 50 Hz,
-# 135 to 4,000 neurons then fire irregularly (CV .75 to 1.2) at 10 to 31 Hz on average. The same number of inputs for each neuron
+# 135 to 4,000 neurons then fire irregularly (CV .7 to 1.1) at 9 to 30 Hz on average. The same number of inputs for each neuron
 # keeps single ones from firing at 200 Hz because they happen to have no inhibition.
 CONNECTED = fixed_in_degree(16, 4)
 RECURRENT = per_root_degree(drawn(ByKind(0.2, 0.2, -1.6, -1.6), gamma(1.0, shape=4.0)))
+BACKGROUND = uniform(0.7, 0.95)
+HEARD, HEARD_STRENGTH = listens_to(8), gamma(0.05, shape=4.0)
 DELAYS_MS = ByKind(1.5, 0.8, 0.8, 0.8)  # Maass, Natschläger & Markram 2002
 
 
@@ -79,13 +81,13 @@ def liquid(
     strengths: Strengths = RECURRENT,
     neuron: str | NeuronSpec = "cuba_lif",
     parameters: Mapping[str, Value] | None = None,
-    background: float | Sampler = uniform(0.7, 0.95),
+    background: float | Sampler = BACKGROUND,
     excitatory: float = 0.8,
     connection_scale: float = 1.0,
     inhibition: float = 1.0,
     input_scale: float = 1.0,
-    wiring: Wiring = listens_to(8),
-    input_strength: Sampler = gamma(0.04, shape=4.0),
+    wiring: Wiring = HEARD,
+    input_strength: Sampler = HEARD_STRENGTH,
     delay_ms: Delay | ByKind[Delay] = DELAYS_MS,
     rule: PlasticityRule | None | ByKind[PlasticityRule | None] = None,
     seed: int = 0,
@@ -96,7 +98,7 @@ def liquid(
     neuron: a model with a threshold, or its name.  parameters: values that differ from its defaults, or distributions, such as
     {"tau_mem": lognormal(20, 0.3)}.
     background: constant current, as the share of the way to threshold at which it holds a neuron; a number or a distribution.
-    excitatory: share of the neurons; the others inhibit.
+    excitatory: share of the neurons; the others inhibit, and stand at even distances among them.
     connection_scale: factor on all recurrent weights.  inhibition: factor on those of inhibitory neurons.  input_scale: on those of
     the input.  wiring, input_strength: which channels a neuron hears, and how strongly, in the distance to threshold.
     delay_ms: a number or a distribution, for all synapses or by kind.  rule: how recurrent synapses change, for all or by kind.
@@ -106,25 +108,25 @@ def liquid(
     check_scales(connection_scale=connection_scale, inhibition=inhibition, input_scale=input_scale)
     at_excitatory, at_inhibitory = receptors(spec)
     # a stream for each part, so that a change of one leaves the others as they are
-    draws = [np.random.default_rng([seed, part]) for part in range(7)]
-    is_excitatory = placed(size, excitatory, draws[0])
+    draws = [np.random.default_rng([seed, part]) for part in range(6)]
+    is_excitatory = placed_evenly(size, excitatory)
     ends = Ends(is_excitatory, is_excitatory)
-    weights = strengths(draws[2], topology(draws[1], is_excitatory), ends)
+    weights = strengths(draws[1], topology(draws[0], is_excitatory), ends)
     weights = weights @ scipy.sparse.diags_array(connection_scale * np.where(is_excitatory, 1.0, inhibition))
     cells = Population(
-        POPULATION, spec, size, values_of(parameters or {}, size, draws[3]), background_current(spec, background, size, draws[4])
+        POPULATION, spec, size, values_of(parameters or {}, size, draws[2]), background_current(spec, background, size, draws[3])
     )
     inside = recurrent(
         POPULATION,
         scipy.sparse.csr_array(weights),
         ends,
-        draws[5],
+        draws[4],
         receptors=ByKind(at_excitatory, at_excitatory, at_inhibitory, at_inhibitory),
         delay_ms=delay_ms,
         rule=rule,
     )
-    heard = wiring(draws[6], size, inputs)
-    strength = input_strength(heard.nnz, draws[6]) * input_scale * at_excitatory.weight
+    heard = wiring(draws[5], size, inputs)
+    strength = input_strength(heard.nnz, draws[5]) * input_scale * at_excitatory.weight
     entering = scipy.sparse.csr_array((strength, heard.indices, heard.indptr), shape=heard.shape)
     source = Projection(INPUT, POPULATION, entering, at_excitatory.name, at_excitatory.unit, name=INPUT)
     return Liquid(Network([cells], [source, *inside], [SpikeSource(INPUT, inputs)]), (POPULATION,), is_excitatory)

@@ -23,14 +23,14 @@ import scipy.sparse
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import cuba_lif_2
 from spiketwin.models.plasticity import PlasticityRule
-from spiketwin.models.reservoirs.assembly import Delay, placed, recurrent, split_by_kind
+from spiketwin.models.reservoirs.assembly import Delay, placed_at_random, recurrent, split_by_kind
 from spiketwin.models.reservoirs.kinds import ByKind, Ends
 from spiketwin.models.reservoirs.liquid import DELAYS_MS, INPUT, POPULATION, Liquid, check_scales
 from spiketwin.models.reservoirs.response import Receptor
-from spiketwin.models.reservoirs.strengths import drawn
+from spiketwin.models.reservoirs.strengths import EXPONENTIAL, drawn
 from spiketwin.models.reservoirs.topology import distance_dependent
 from spiketwin.models.reservoirs.wiring import Wiring, reaches
-from spiketwin.models.stacks.heterogeneity import Sampler, gamma
+from spiketwin.models.stacks.heterogeneity import Sampler
 
 
 class Dynamics(NamedTuple):
@@ -71,7 +71,7 @@ def maass_column(
     connection_scale: float = 1.0,
     inhibition: float = 1.0,
     input_scale: float = 1.0,
-    amplitude: Sampler = gamma(1.0, shape=1.0),
+    amplitude: Sampler = EXPONENTIAL,
     wiring: Wiring = HEARD,
     delay_ms: Delay | ByKind[Delay] = DELAYS_MS,
     rule: ByKind[PlasticityRule | None] | None = None,
@@ -89,7 +89,7 @@ def maass_column(
     check_scales(connection_scale=connection_scale, inhibition=inhibition, input_scale=input_scale)
     size = int(np.prod(shape))
     draws = [np.random.default_rng([seed, part]) for part in range(5)]
-    is_excitatory = placed(size, excitatory, draws[0])
+    is_excitatory = placed_at_random(size, excitatory, draws[0])
     ends = Ends(is_excitatory, is_excitatory)
     adjacency = distance_dependent(shape, lam, CONNECTION)(draws[1], is_excitatory)
     weights = drawn(amplitudes(rule), amplitude)(draws[2], adjacency, ends)

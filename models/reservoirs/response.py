@@ -77,6 +77,12 @@ def psp_height(spec: NeuronSpec, name: str) -> float:
     return float(path[np.abs(path).argmax()])
 
 
+def psp_area_s(spec: NeuronSpec, name: str) -> float:
+    """The integral of |v| over time, in V s, after one spike of weight 1 on receptor `name`: spikes at rate r hold v at r times it."""
+    jacobian, states = _linearised(spec)
+    return abs(float(np.linalg.solve(jacobian, np.eye(len(states))[states.index(name)])[states.index("v")]))
+
+
 def holding_current(spec: NeuronSpec) -> tuple[str, float]:
     """The drive of a model, and how much of it, in SI, holds v at the threshold by the linearised steady state.
 

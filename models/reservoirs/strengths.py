@@ -23,8 +23,10 @@ from spiketwin.models.stacks.heterogeneity import Sampler, gamma
 # generator, adjacency bool [N_post, N_pre], kinds of its neurons -> values [N_post, N_pre], of the same sparsity
 Strengths = Callable[[np.random.Generator, scipy.sparse.csr_array, Ends], scipy.sparse.csr_array]
 
+EXPONENTIAL = gamma(1.0, shape=1.0)  # standard deviation 100 %
 
-def drawn(mean: float | ByKind[float], distribution: Sampler = gamma(1.0, shape=1.0)) -> Strengths:
+
+def drawn(mean: float | ByKind[float], distribution: Sampler = EXPONENTIAL) -> Strengths:
     """mean of the kind of synapse times what the distribution draws; by default gamma with a standard deviation of 100 %.
 
     Source: Maass, Natschläger & Markram 2002, section 4, for the default.
