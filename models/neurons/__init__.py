@@ -9,7 +9,7 @@ from spiketwin.models.neurons.adaptive import adaptive_lif
 from spiketwin.models.neurons.adex import adex
 from spiketwin.models.neurons.alpha import alpha_lif
 from spiketwin.models.neurons.coba import coba_lif
-from spiketwin.models.neurons.cuba import cuba_lif, cuba_lif_2
+from spiketwin.models.neurons.cuba import cuba_lif, cuba_lif_2, fast_slow_lif
 from spiketwin.models.neurons.diehl_cook import diehl_cook_exc, diehl_cook_inh
 from spiketwin.models.neurons.hodgkin_huxley import hh_1952, hh_neuron
 from spiketwin.models.neurons.izhikevich import izhikevich
@@ -26,6 +26,7 @@ NEURONS: Mapping[str, NeuronSpec] = MappingProxyType(
         "lif_delta": lif_delta,
         "cuba_lif": cuba_lif,
         "cuba_lif_2": cuba_lif_2,
+        "fast_slow_lif": fast_slow_lif,
         "coba_lif": coba_lif,
         "alpha_lif": alpha_lif,
         "adaptive_lif": adaptive_lif,

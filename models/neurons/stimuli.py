@@ -37,6 +37,7 @@ STIMULUS: Mapping[str, Stimulus] = MappingProxyType(
         "lif_delta": _stimulus("0.29 nA", "0.6 nA", "v", "1.37 mV", 900),
         "cuba_lif": _stimulus("0.29 nA", "0.6 nA", "i_syn", "0.057 nA", 1000),
         "cuba_lif_2": _stimulus("0.17 nA", "0.4 nA", "i_exc", "0.033 nA", 1000),
+        "fast_slow_lif": _stimulus("0.29 nA", "0.6 nA", "i_fast", "0.133 nA", 1000),
         "coba_lif": _stimulus("0.17 nA", "0.4 nA", "g_exc", "2.3 nS", 500),
         "alpha_lif": _stimulus("0.29 nA", "0.6 nA", "h_syn", "0.021 nA", 1000),
         "adaptive_lif": _stimulus("0.39 nA", "0.8 nA", "i_syn", "0.077 nA", 1000),
