@@ -58,6 +58,8 @@ class EventSamples:
         return len(self.labels)
 
     def __getitem__(self, index) -> EventSamples:
+        """Some samples; one of them for a number."""
+        index = [index] if isinstance(index, (int, np.integer)) else index
         speakers = None if self.speakers is None else self.speakers[index]
         return EventSamples(self.source, self.numbers[index], self.labels[index], self.size, speakers)
 

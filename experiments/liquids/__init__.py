@@ -1,0 +1,6 @@
+"""Liquid state machines as estimators: an input becomes spikes (senses.py), a liquid answers them (states.py), a read-out learns (estimator.py)."""
+
+from spiketwin.experiments.liquids.estimator import LiquidRegressor, LiquidStateMachine, LiquidStates
+from spiketwin.experiments.liquids.senses import EventInput, OnOff
+
+__all__ = ["EventInput", "LiquidRegressor", "LiquidStateMachine", "LiquidStates", "OnOff"]
