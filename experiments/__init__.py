@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.gradients.spoken",
     "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
+    "stdp_pretraining": "spiketwin.experiments.studies.semi_supervised.stdp_pretraining",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
 }
