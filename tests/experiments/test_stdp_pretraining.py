@@ -15,7 +15,7 @@ from spiketwin.experiments.studies.semi_supervised.contrast import difference_of
 from spiketwin.experiments.studies.semi_supervised.figures import draw_kernels, draw_labels, draw_speed
 from spiketwin.experiments.studies.semi_supervised.fine_tuning import labelled, teach, tune
 from spiketwin.experiments.studies.semi_supervised.pretraining import PretrainingError, pretrain
-from spiketwin.experiments.studies.semi_supervised.starts import convolutions, network, of_norm, shuffled, transferred
+from spiketwin.experiments.studies.semi_supervised.starts import centred, convolutions, network, of_mean_norm, of_norm, shuffled
 from spiketwin.experiments.studies.semi_supervised.stdp_pretraining import (
     ALL,
     Config,
@@ -90,9 +90,11 @@ def test_a_bright_spot_is_on_in_the_middle_and_off_around():
 
 def test_a_kernel_becomes_weights_of_sum_0():
     kernel = np.array([[[[1.0, 0.0], [0.0, 0.0]]]])
-    # mean 1/4, threshold 2: 3/4 / 2 and -1/4 / 2
-    (made,) = transferred([kernel], [2.0])
-    np.testing.assert_allclose(made, [[[[0.375, -0.125], [-0.125, -0.125]]]])
+    (made,) = centred([kernel])
+    np.testing.assert_allclose(made, [[[[0.75, -0.25], [-0.25, -0.25]]]])
+    # norms 1 and 3, of mean 2, beside a mean of 5: all are 2.5 times as large
+    one, other = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 3.0]]]]), torch.tensor([[[[3.0, 4.0]]], [[[0.0, 5.0]]]])
+    torch.testing.assert_close(of_mean_norm(one, other), 2.5 * one)
 
 
 def test_controls_have_the_norm_of_what_they_control():
@@ -107,16 +109,20 @@ def test_controls_have_the_norm_of_what_they_control():
 
 def test_starts_differ_in_their_convolutions_alone():
     kernels = [np.random.default_rng(i).random(s) for i, s in enumerate([(4, 2, 3, 3), (6, 4, 3, 3)])]
-    learnt = transferred(kernels, SMALL.thresholds)
+    learnt = centred(kernels)
     nets = {start: network(SMALL, start, learnt, 0, SIDE, 3) for start in SMALL.starts}
     readouts = [dict(net.named_parameters())["parts.fc3.module.fc3.weight"] for net in nets.values()]
     assert all(torch.equal(readouts[0], w) for w in readouts[1:])
     for made, k in zip(convolutions(nets["stdp"]), learnt, strict=True):
-        assert torch.equal(made.weight, k) and not made.bias.any()
+        # all by one factor
+        factor = made.weight.flatten()[0] / k.flatten()[0]
+        torch.testing.assert_close(made.weight, factor * k)
+        assert not made.bias.any()
     norms = {start: [layer.weight.flatten(1).norm(dim=1) for layer in convolutions(net)] for start, net in nets.items()}
     for control in ("same_norm", "shuffled"):
         torch.testing.assert_close(norms[control], norms["stdp"])
     assert not torch.allclose(norms["random"][0], norms["stdp"][0])
+    torch.testing.assert_close(norms["random"][0].mean(), norms["stdp"][0].mean())
     assert convolutions(nets["random"])[0].bias.any()
 
 
@@ -192,7 +198,7 @@ def test_pretraining_settles_and_a_stopped_one_goes_on_bit_for_bit(data, tmp_pat
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(data, tmp_path, monkeypatch):
-    learnt = transferred(pretrain(SMALL, data.train, 0, quiet=True).kernels, SMALL.thresholds)
+    learnt = centred(pretrain(SMALL, data.train, 0, quiet=True).kernels)
     whole, history = teach(SMALL, data, "stdp", ALL, 1e-2, learnt, 0, quiet=True)
     calls, path = [], tmp_path / "c.safetensors"
 
@@ -211,7 +217,8 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(data, tmp_path, monkey
     for a, b in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
         assert torch.equal(a, b)
     # its convolutions have learnt, too
-    assert not torch.equal(convolutions(whole.net)[0].weight, learnt[0])
+    start = network(SMALL, "stdp", learnt, 0, SIDE, 3)
+    assert not torch.equal(convolutions(whole.net)[0].weight, convolutions(start)[0].weight)
 
 
 def test_the_better_learning_rate_is_kept(data, monkeypatch):

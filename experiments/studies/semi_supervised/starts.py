@@ -5,8 +5,9 @@
     shuffled    the pre-trained kernels with the weights of each in another order: same norm, same values, no shape; no biases
     stdp        the pre-trained kernels; no biases
 
-A pre-trained kernel k of strengths 0 … 1 for a threshold becomes (k - mean of k)/threshold for a threshold of 1. Without its mean a patch that is
-bright everywhere counts as little as one that is dark: with it all maps answer to much the same. Chosen on validation images.
+Pre-trained kernels k, strengths of 0 … 1, become s (k - mean of k), where s, one for a layer, gives them the mean norm of the random kernels:
+what size they start with is no result of learning. Without its mean a patch that is bright everywhere counts as little as one that is dark:
+with it all maps answer to much the same. Both were chosen on validation images.
 """
 
 from __future__ import annotations
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
 Start = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def transferred(kernels: Sequence[np.ndarray], thresholds: Sequence[float]) -> list[Tensor]:
-    """Pre-trained kernels [M, C, K, K] of each layer as weights of neurons with a threshold of 1."""
-    made = [(k - k.mean(axis=(1, 2, 3), keepdims=True)) / threshold for k, threshold in zip(kernels, thresholds, strict=True)]
-    return [torch.from_numpy(k.astype(np.float32)) for k in made]
+def centred(kernels: Sequence[np.ndarray]) -> list[Tensor]:
+    """Pre-trained kernels [M, C, K, K] of each layer, each less its mean."""
+    return [torch.from_numpy((k - k.mean(axis=(1, 2, 3), keepdims=True)).astype(np.float32)) for k in kernels]
+
+
+def of_mean_norm(kernels: Tensor, like: Tensor) -> Tensor:
+    """Kernels [M, …], all scaled by one factor to the mean norm of the others."""
+    norm, wanted = (k.flatten(1).norm(dim=1).mean() for k in (kernels, like))
+    return kernels * (wanted / norm)
 
 
 def of_norm(kernels: Tensor, like: Tensor) -> Tensor:
@@ -60,7 +66,7 @@ STARTS: Mapping[str, Start | None] = MappingProxyType(
 
 
 def network(config: Config, start: str, learnt: Sequence[Tensor], seed: int, side: int = 28, classes: int = 10) -> Stack:
-    """The network with these first weights. learnt: kernels of each convolution, as transferred() makes them."""
+    """The network with these first weights. learnt: kernels of each convolution, as centred() makes them."""
     first, second = config.maps
     net = stack(
         f"{first}C{config.kernel}-MP2-{second}C{config.kernel}-MP2-FC{classes}",
@@ -76,7 +82,7 @@ def network(config: Config, start: str, learnt: Sequence[Tensor], seed: int, sid
     if make:
         with torch.no_grad():
             for layer, kernels in zip(convolutions(net), learnt, strict=True):
-                layer.weight.copy_(make(layer.weight, kernels, seed))
+                layer.weight.copy_(make(layer.weight, of_mean_norm(kernels, layer.weight), seed))
                 assert layer.bias is not None
                 layer.bias.zero_()
     return net

@@ -65,7 +65,7 @@ class Config:
     """Learning rate of potentiation."""
     a_minus: float = 0.015
     """Learning rate of depression."""
-    steps: int = 8
+    steps: int = 5
     """Steps of an image in the network that learns by gradients; the image is a constant current."""
     dt_ms: float = 1.0
     """Step in ms."""
@@ -77,7 +77,7 @@ class Config:
     """Steepness of the surrogate gradient 1/(slope |v - 1| + 1)^2."""
     starts: tuple[str, ...] = ("random", "same_norm", "shuffled", "stdp")
     """What the convolutions start from; random and stdp must be among them."""
-    learning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    learning_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
     """Adam's, from which each start gets its best."""
     batch_size: int = 50
     """Images of a gradient step, drawn anew for each."""
@@ -181,10 +181,10 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
     """(metrics, curves) of one seed. folder: keeps the pre-training, every training, and pictures."""
     from spiketwin.experiments.studies.semi_supervised.fine_tuning import tune
     from spiketwin.experiments.studies.semi_supervised.pretraining import pretrain
-    from spiketwin.experiments.studies.semi_supervised.starts import transferred
+    from spiketwin.experiments.studies.semi_supervised.starts import centred
 
     done = pretrain(config, data.train, seed, path=folder / f"pretraining_seed_{seed}.npz" if folder else None, quiet=quiet)
-    learnt = transferred(done.kernels, config.thresholds)
+    learnt = centred(done.kernels)
     found: dict[str, float] = {
         "pretraining_minutes": done.cpu_s / 60,
         **{f"unsettled_{i + 1}": u for i, u in enumerate(done.unsettled)},
