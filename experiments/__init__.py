@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "digits_ttfs": "spiketwin.experiments.studies.gradients.digits_ttfs",
     "fashion_conv": "spiketwin.experiments.studies.gradients.fashion_conv",
     "fashion_ttfs": "spiketwin.experiments.studies.gradients.fashion_ttfs",
+    "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
     "parameter_study_braille": "spiketwin.experiments.studies.parameters.parameter_study_braille",
