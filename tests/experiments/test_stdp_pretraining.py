@@ -10,9 +10,10 @@ import torch
 
 from spiketwin.experiments import experiment
 from spiketwin.experiments.data import Dataset, Samples
+from spiketwin.experiments.protocol import combine
 from spiketwin.experiments.studies.semi_supervised import fine_tuning, pretraining
 from spiketwin.experiments.studies.semi_supervised.contrast import difference_of_gaussians, on_and_off
-from spiketwin.experiments.studies.semi_supervised.figures import draw_kernels, draw_labels, draw_speed
+from spiketwin.experiments.studies.semi_supervised.figures import draw_kernels, draw_labels, draw_speed, save_all
 from spiketwin.experiments.studies.semi_supervised.fine_tuning import labelled, teach, tune
 from spiketwin.experiments.studies.semi_supervised.pretraining import PretrainingError, pretrain
 from spiketwin.experiments.studies.semi_supervised.starts import centred, convolutions, network, of_mean_norm, of_norm, shuffled
@@ -20,7 +21,7 @@ from spiketwin.experiments.studies.semi_supervised.stdp_pretraining import (
     ALL,
     Config,
     SemiSupervisedError,
-    measure,
+    answer,
     speedups,
     steps_to,
     worth,
@@ -199,20 +200,21 @@ def test_pretraining_settles_and_a_stopped_one_goes_on_bit_for_bit(data, tmp_pat
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(data, tmp_path, monkeypatch):
     learnt = centred(pretrain(SMALL, data.train, 0, quiet=True).kernels)
-    whole, history = teach(SMALL, data, "stdp", ALL, 1e-2, learnt, 0, quiet=True)
+    short = replace(SMALL, looks=2, steps_per_look=4)
+    whole, history = teach(short, data, "stdp", ALL, 1e-2, learnt, 0, quiet=True)
     calls, path = [], tmp_path / "c.safetensors"
 
     def stopping(spikes):
         calls.append(1)
-        if len(calls) == 12:  # in the second of three looks of eight steps
+        if len(calls) == 6:  # in the second of two looks of four steps
             raise KeyboardInterrupt
         return {}
 
     with monkeypatch.context() as patch:
         patch.setattr(fine_tuning, "activity", stopping)
         with pytest.raises(KeyboardInterrupt):
-            teach(SMALL, data, "stdp", ALL, 1e-2, learnt, 0, checkpoint=path, quiet=True)
-    resumed, again = teach(SMALL, data, "stdp", ALL, 1e-2, learnt, 0, checkpoint=path, quiet=True)
+            teach(short, data, "stdp", ALL, 1e-2, learnt, 0, checkpoint=path, quiet=True)
+    resumed, again = teach(short, data, "stdp", ALL, 1e-2, learnt, 0, checkpoint=path, quiet=True)
     assert [row["validation_accuracy"] for row in again] == [row["validation_accuracy"] for row in history]
     for a, b in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -232,12 +234,16 @@ def test_the_better_learning_rate_is_kept(data, monkeypatch):
 
 def test_what_is_measured(data, tmp_path):
     two = replace(SMALL, starts=("random", "stdp"), looks=2)
-    found, curves = measure(two, data, 0, tmp_path, quiet=True)
+    result = answer(two, data, 0, tmp_path, quiet=True)
+    found, curves = {name: metric["mean"] for name, metric in result.metrics.items()}, result.curves
     assert set(curves["validation_accuracy"]) == {"random", "stdp"} and len(curves["validation_accuracy"]["stdp"]) == 2
     # chance is a third
     assert found["test_accuracy_stdp"] > 50 and found["test_accuracy_random"] > 40 and 0 < found["test_accuracy_stdp_5_labels"] <= 100
     assert found["speedup"] == found["steps_to_60_random"] / found["steps_to_60_stdp"]
     assert curves["learning_rate"]["5"] == {"random": 1e-2, "stdp": 1e-2}
+    assert {f"{name}_seed_0.png" for name in ("kernels", "speed", "labels")} < {p.name for p in tmp_path.iterdir()}
+    pictures = save_all(combine([result, replace(result, seeds=(1,))]), tmp_path, "both")
+    assert len(pictures) == 3 and all(p.stat().st_size > 500 for p in pictures)
     kept = {p.name for p in tmp_path.iterdir() if p.suffix != ".png"}
     assert "pretraining_seed_0.npz" in kept and "random_5_rate_0.01_seed_0.safetensors" in kept and len(kept) == 1 + 2 * 2
 
@@ -267,6 +273,7 @@ def test_mistakes_are_named(changed, message):
         Config(**changed)
 
 
+@pytest.mark.slow
 def test_smoke(data_dir):
     data_dir("mnist")
     result = experiment("stdp_pretraining").smoke()

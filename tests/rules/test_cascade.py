@@ -97,7 +97,7 @@ def test_a_cascade_forgets_later_than_single_bits():
 
 
 def test_brian2_and_the_compiled_engine_agree():
-    found = compare(Config(duration_ms=1000.0), cascade.with_parameters(p_plus=0.4, p_minus=0.2, depths=3), 0)
+    found = compare(Config(duration_ms=600.0), cascade.with_parameters(p_plus=0.4, p_minus=0.2, depths=3), 0)
     assert found["spikes"] > 20 and found["differing"] == 0 and found["moved"] > 20
     assert found["difference"] == 0
 

@@ -21,10 +21,11 @@ NAMES = {
     "stochastic": "stochastic",
     "cascade": "cascade",
 }
+Table = Sequence[Sequence[float | None]] | np.ndarray  # [P, K], nothing or NaN for a class that has not come yet
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito
 
 
-def draw_tables(accuracy: Mapping[str, Sequence[Sequence[float | None]]], interleaved: Mapping[str, Sequence[float]]) -> Figure:
+def draw_tables(accuracy: Mapping[str, Table], interleaved: Mapping[str, Sequence[float] | np.ndarray]) -> Figure:
     """Of each variant a table of percent: a row for each phase, below them the interleaved one; a column for each class."""
     from matplotlib.figure import Figure
 
@@ -38,7 +39,7 @@ def draw_tables(accuracy: Mapping[str, Sequence[Sequence[float | None]]], interl
         ax.set_axis_off()
     for ax, (variant, rows) in zip(panels, accuracy.items()):
         # a blank line sets the interleaved row apart
-        table = np.vstack([np.array(rows, float), np.full((1, classes), np.nan), [interleaved[variant]]])
+        table = np.concatenate([np.array(rows, float), np.full((1, classes), np.nan), np.array([interleaved[variant]])])
         ax.imshow(table, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         for y, x in zip(*np.nonzero(~np.isnan(table))):
             ax.text(x, y, f"{table[y, x]:.0f}", ha="center", va="center", fontsize=7, color="white" if table[y, x] > 60 else "black")
@@ -53,7 +54,7 @@ def draw_summary(final: Mapping[str, float], interleaved: Mapping[str, float], f
     """Of each variant: mean accuracy of all classes in the end, in sequence and interleaved, and forgetting, in percent."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 0.42 * len(final) + 1.1), layout="constrained")
+    figure = Figure(figsize=(6, 0.42 * len(final) + 1.3), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
     for y, variant in enumerate(final):
         left.plot([final[variant], interleaved[variant]], [y, y], color="0.8", linewidth=2, zorder=0)
@@ -68,13 +69,18 @@ def draw_summary(final: Mapping[str, float], interleaved: Mapping[str, float], f
     for ax in (left, right):
         ax.set_ylim(len(final) - 0.5, -0.5)
         ax.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, loc="lower left", fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 
 def save_all(result: Result, folder: Path, suffix: str) -> list[Path]:
-    """Both as PNG files."""
-    curves, variants = result.curves, list(result.curves["accuracy"])
+    """Both as PNG files, of one seed or the mean of several."""
+    accuracy, interleaved = (seeds if isinstance(seeds, list) else [seeds] for seeds in map(result.curves.get, ("accuracy", "interleaved")))
+    variants = result.config["variants"]
+    tables = {v: np.mean([np.array(seed[v], float) for seed in accuracy], axis=0) for v in variants}
     numbers = [{v: result.mean(f"{what}_{v}") for v in variants} for what in ("final_accuracy", "interleaved_accuracy", "forgetting")]
-    figures = {"tables": draw_tables(curves["accuracy"], curves["interleaved"]), "summary": draw_summary(*numbers)}
+    figures = {
+        "tables": draw_tables(tables, {v: np.mean([seed[v] for seed in interleaved], axis=0) for v in variants}),
+        "summary": draw_summary(*numbers),
+    }
     return [save_figure(figure, folder / f"{name}_{suffix}.png") for name, figure in figures.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def draw_kernels(kernels: np.ndarray) -> Figure:
     return figure
 
 
-def draw_speed(steps: Sequence[int], accuracy: Mapping[str, Sequence[float]], target: float, zoom: float) -> Figure:
+def draw_speed(steps: Sequence[int], accuracy: Mapping[str, Sequence[float] | np.ndarray], target: float, zoom: float) -> Figure:
     """Validation accuracy against gradient steps, a line for each start; errors, so that late differences show. zoom: the smallest error."""
     from matplotlib.figure import Figure
 
@@ -70,12 +70,18 @@ def draw_labels(labels: Sequence[int], error: Mapping[str, Sequence[float]]) -> 
 
 
 def save_all(result: Result, folder: Path, suffix: str) -> list[Path]:
-    """All three as PNG files; the last one where there are few labels."""
+    """All three as PNG files, of one seed or the mean of several; the kernels of the first, the last picture where there are few labels."""
     config, curves = result.config, result.curves
-    lowest: Any = min(100 - max(seen) for seen in curves["validation_accuracy"].values())
+    seeds, steps, kernels = (curves[name] for name in ("validation_accuracy", "steps", "kernels"))
+    if isinstance(seeds, list):  # as run_seeds() gathers them: a list by seed
+        steps, kernels = steps[0], kernels[0]
+    else:
+        seeds = [seeds]
+    accuracy = {start: np.mean([seed[start] for seed in seeds], axis=0) for start in config["starts"]}
+    lowest = 100 - max(map(np.max, accuracy.values()))
     figures = {
-        "kernels": draw_kernels(np.asarray(curves["kernels"][0])),
-        "speed": draw_speed(curves["steps"], curves["validation_accuracy"], config["target"], max(lowest / 1.2, 0.1)),
+        "kernels": draw_kernels(np.asarray(kernels[0])),
+        "speed": draw_speed(steps, accuracy, config["target"], max(lowest / 1.2, 0.1)),
     }
     if config["labels"]:
         error = {s: [100 - result.mean(f"test_accuracy_{s}_{n}_labels") for n in config["labels"]] for s in config["starts"]}

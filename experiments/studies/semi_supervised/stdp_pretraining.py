@@ -81,13 +81,13 @@ class Config:
     """Adam's, from which each start gets its best."""
     batch_size: int = 50
     """Images of a gradient step, drawn anew for each."""
-    looks: int = 60
+    looks: int = 100
     """Times that the training with all labels looks at the validation images."""
-    steps_per_look: int = 10
+    steps_per_look: int = 5
     """Gradient steps between."""
     labels: tuple[int, ...] = (10, 100, 1000)
     """Labelled images of each class, where they are few."""
-    label_looks: int = 12
+    label_looks: int = 16
     """Times that the training with few labels looks at the validation images."""
     label_steps_per_look: int = 25
     """Gradient steps between."""
@@ -235,8 +235,7 @@ def speedups(config: Config, accuracy: dict[str, list[float]], images: int, look
     return found
 
 
-def answer(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False, note: str = "") -> Result:
-    data = dataset(config)
+def answer(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False, note: str = "") -> Result:
     with measured(split=f"{note}{config.pretraining_images} training images without labels for each layer; {data.split}") as provenance:
         found, curves = measure(config, data, seed, folder, quiet=quiet)
     result = single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
@@ -248,7 +247,7 @@ def answer(config: Config, seed: int, *, folder: Path | None = None, quiet: bool
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
-    return answer(config, seed, folder=folder)
+    return answer(config, dataset(config), seed, folder)
 
 
 def smoke() -> Result:
@@ -271,4 +270,4 @@ def smoke() -> Result:
         targets=(30.0, 50.0),
         target=50.0,
     )
-    return answer(config, 0, quiet=True, note="smoke test: ")
+    return answer(config, dataset(config), 0, quiet=True, note="smoke test: ")
