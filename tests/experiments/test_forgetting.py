@@ -80,7 +80,7 @@ def strong_synapses(monkeypatch):
     """Of 64 inputs each must count for more than of 784."""
     real, bits = study._real, study._bits
     monkeypatch.setattr(study, "_real", lambda *given: replace(real(*given), column_sum=300.0))
-    monkeypatch.setattr(study, "_bits", lambda *given, **more: replace(bits(*given, **more), synapse_ns=3.0))
+    monkeypatch.setattr(study, "_bits", lambda *given: replace(bits(*given), synapse_ns=3.0))
 
 
 def test_variants_differ_in_what_their_names_say():
@@ -89,9 +89,11 @@ def test_variants_differ_in_what_their_names_say():
     assert [made[v].theta_plus_mv for v in ("stdp", "slow_threshold", "fixed_threshold")] == [0.05, pytest.approx(0.01), 0]
     assert replace(made["slow_threshold"], theta_plus_mv=0.05) == made["stdp"]
     rules = {name: setting.network(4, 64, 0).projections[0].rule for name, setting in made.items()}
-    assert [rules[v].name for v in VARIANTS] == ["diehl_cook"] * 3 + ["stochastic_window", "cascade"]
+    assert [rules[v].name for v in VARIANTS] == ["diehl_cook"] * 3 + ["stochastic_window", "cascade"] * 2
     for name in ("p_plus", "p_minus", "window"):
         assert rules["cascade"].values[name] == rules["stochastic"].values[name]
+        assert rules["cascade_fast"].values[name] == rules["stochastic_fast"].values[name]
+    assert rules["stochastic_fast"].values["p_minus"] == pytest.approx(0.06)
     assert rules["cascade"].values["depths"] == 5 and rules["stochastic"].values["p_plus"] == 0.02
     # both start from the same synapses, and count them alike
     one, other = (made[v].network(4, 64, 0) for v in ("stochastic", "cascade"))

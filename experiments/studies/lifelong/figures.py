@@ -20,6 +20,8 @@ NAMES = {
     "fixed_threshold": "fixed thresholds",
     "stochastic": "stochastic",
     "cascade": "cascade",
+    "stochastic_fast": "stochastic, fast",
+    "cascade_fast": "cascade, fast",
 }
 Table = Sequence[Sequence[float | None]] | np.ndarray  # [P, K], nothing or NaN for a class that has not come yet
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito

@@ -177,14 +177,29 @@ def dataset(config: Config) -> Dataset:
     return replace(whole, validation=validation, test=test, split=split)
 
 
-def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
-    """(metrics, curves) of one seed. folder: keeps the pre-training, every training, and pictures."""
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
+    """The networks that learnt from all labels, from random kernels and from those of spike timing, for the cross-check."""
     from spiketwin.experiments.studies.semi_supervised.fine_tuning import tune
+
+    data = dataset(config)
+    _, learnt = begin(config, data, seed, folder, quiet=quiet)
+    return {start: tune(config, data, start, ALL, learnt, seed, folder, quiet=quiet)[0] for start in ("random", "stdp")}
+
+
+def begin(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
+    """(pre-training, its kernels as network() takes them). folder: keeps it."""
     from spiketwin.experiments.studies.semi_supervised.pretraining import pretrain
     from spiketwin.experiments.studies.semi_supervised.starts import centred
 
     done = pretrain(config, data.train, seed, path=folder / f"pretraining_seed_{seed}.npz" if folder else None, quiet=quiet)
-    learnt = centred(done.kernels)
+    return done, centred(done.kernels)
+
+
+def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
+    """(metrics, curves) of one seed. folder: keeps the pre-training, every training, and pictures."""
+    from spiketwin.experiments.studies.semi_supervised.fine_tuning import tune
+
+    done, learnt = begin(config, data, seed, folder, quiet=quiet)
     found: dict[str, float] = {
         "pretraining_minutes": done.cpu_s / 60,
         **{f"unsettled_{i + 1}": u for i, u in enumerate(done.unsettled)},
