@@ -16,14 +16,13 @@ from spiketwin.experiments.studies.semi_supervised.contrast import difference_of
 from spiketwin.experiments.studies.semi_supervised.figures import draw_kernels, draw_labels, draw_speed, save_all
 from spiketwin.experiments.studies.semi_supervised.fine_tuning import labelled, teach, tune
 from spiketwin.experiments.studies.semi_supervised.pretraining import PretrainingError, pretrain
+from spiketwin.experiments.studies.semi_supervised.speed import speedups, steps_to
 from spiketwin.experiments.studies.semi_supervised.starts import centred, convolutions, network, of_mean_norm, of_norm, shuffled
 from spiketwin.experiments.studies.semi_supervised.stdp_pretraining import (
     ALL,
     Config,
     SemiSupervisedError,
     answer,
-    speedups,
-    steps_to,
     worth,
 )
 
