@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "digits_ttfs": "spiketwin.experiments.studies.gradients.digits_ttfs",
     "fashion_conv": "spiketwin.experiments.studies.gradients.fashion_conv",
     "fashion_ttfs": "spiketwin.experiments.studies.gradients.fashion_ttfs",
+    "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
     "parameter_study_braille": "spiketwin.experiments.studies.parameters.parameter_study_braille",
@@ -32,6 +33,7 @@ EXPERIMENTS = {
     "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.gradients.spoken",
     "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
+    "stdp_pretraining": "spiketwin.experiments.studies.semi_supervised.stdp_pretraining",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
 }

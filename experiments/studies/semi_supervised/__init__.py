@@ -1,0 +1,1 @@
+"""Learning from many images without labels and few with: spike timing first, gradients after."""
