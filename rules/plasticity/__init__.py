@@ -11,6 +11,7 @@ from types import MappingProxyType
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import NeuronSpec, unknown
 from spiketwin.rules.plasticity import calcium, hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
+from spiketwin.rules.plasticity.cascade import cascade
 from spiketwin.rules.plasticity.clopath import clopath
 from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 from spiketwin.rules.plasticity.homeostasis import together
@@ -37,6 +38,7 @@ RULES: Mapping[str, PlasticityRule] = MappingProxyType(
             stochastic.traces,
             stochastic.window,
             stochastic.graded,
+            cascade,
             reward.izhikevich,
             reward.florian,
             inhibitory,
