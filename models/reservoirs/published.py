@@ -78,14 +78,14 @@ def cuba_network(size: int = 4000, connectivity: float = 0.02, *, seed: int = 0)
 
 
 def coba_network(size: int = 4000, connectivity: float = 0.02, *, seed: int = 0) -> Network:
-    """Conductance-based: 6 and 67 nS, a current of 200 pA that would hold -40 mV; v and the conductances start at random."""
+    """Conductance-based: 6 and 67 nS, the same current; v and the conductances start at random."""
     rng, is_excitatory = np.random.default_rng(seed), np.arange(size) < round(0.8 * size)
     start = {
         "v": (rng.standard_normal(size) * 5 - 5 - 60) * 1e-3,
         "g_exc": np.maximum(rng.standard_normal(size) * 1.5 + 4, 0) * 10e-9,
         "g_inh": np.maximum(rng.standard_normal(size) * 12 + 20, 0) * 10e-9,
     }
-    cells = Population(CELLS, coba_lif, size, drives={"i_ext": "200 pA"}, initial=start)
+    cells = Population(CELLS, coba_lif, size, drives={"i_ext": "110 pA"}, initial=start)
     return _two_receptors(cells, is_excitatory, connectivity, {"g_exc": (6.0, "nS"), "g_inh": (67.0, "nS")}, rng)
 
 
@@ -118,9 +118,7 @@ def mean_field_rate_hz(state: State, *, excitatory: int = 10_000, share: float =
         own = degree * rate_hz * TAU_MS * 1e-3
         mu = mu_ext + j_mv * own * (1 - state.g / 4)
         sigma = np.sqrt(sigma_ext**2 + j_mv**2 * own * (1 + state.g**2 / 4))
-        back = theory.siegert_rate_hz(
-            mu, sigma, tau_mem_ms=TAU_MS, v_threshold_mv=THETA_MV, v_reset_mv=RESET_MV, tau_ref_ms=REFRACTORY_MS
-        )
+        back = theory.siegert_rate_hz(mu, sigma, tau_mem_ms=TAU_MS, v_threshold_mv=THETA_MV, v_reset_mv=RESET_MV, tau_ref_ms=REFRACTORY_MS)
         return back - rate_hz
 
     rates = np.geomspace(0.01, 1e3 / REFRACTORY_MS, 60)
