@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
+    "network_facts": "spiketwin.experiments.studies.reservoirs.network_facts",
     "parameter_study_braille": "spiketwin.experiments.studies.parameters.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameters.parameter_study_fashion",
     "parameter_study_spoken": "spiketwin.experiments.studies.parameters.parameter_study_spoken",

@@ -92,7 +92,7 @@ def liquid(
     rule: PlasticityRule | None | ByKind[PlasticityRule | None] = None,
     seed: int = 0,
 ) -> Liquid:
-    """One population, 'liquid', with projections 'ee', 'ei', 'ie' and 'ii' onto itself and 'input' from INPUT, all read.
+    """One population, 'liquid', with projections 'ee', 'ei', 'ie' and 'ii' onto itself and 'input_to_liquid' from INPUT, all read.
 
     inputs: channels.  size: neurons.  topology, strengths: who is connected, how strongly (topology.py, strengths.py).
     neuron: a model with a threshold, or its name.  parameters: values that differ from its defaults, or distributions, such as
@@ -128,7 +128,7 @@ def liquid(
     heard = wiring(draws[5], size, inputs)
     strength = input_strength(heard.nnz, draws[5]) * input_scale * at_excitatory.weight
     entering = scipy.sparse.csr_array((strength, heard.indices, heard.indptr), shape=heard.shape)
-    source = Projection(INPUT, POPULATION, entering, at_excitatory.name, at_excitatory.unit, name=INPUT)
+    source = Projection(INPUT, POPULATION, entering, at_excitatory.name, at_excitatory.unit, name=f"{INPUT}_to_{POPULATION}")
     return Liquid(Network([cells], [source, *inside], [SpikeSource(INPUT, inputs)]), (POPULATION,), is_excitatory)
 
 

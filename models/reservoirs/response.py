@@ -94,7 +94,7 @@ def holding_current(spec: NeuronSpec) -> tuple[str, float]:
     drive = spec.drives[0]
     column = _rates(spec, _rest(spec), {drive: 1.0}) - _rates(spec, _rest(spec), {drive: 0.0})
     rates = np.abs(np.linalg.eigvals(jacobian))
-    if rates.min() < 1e-12 * rates.max():
+    if rates.min() <= 1e-12 * rates.max():
         raise ValueError(f"v of '{spec.name}' has no leak and never settles under a constant current; set background = 0")
     return drive, threshold_distance(spec) / float(-np.linalg.solve(jacobian, column)[states.index("v")])
 

@@ -17,7 +17,7 @@ def whole_steps(time_ms, dt_ms):
     return int(np.ceil(time_ms / dt_ms))
 
 
-@pytest.mark.parametrize("name", ["lif", "lif_delta", "cuba_lif", "alpha_lif", "cuba_lif_2", "coba_lif"])
+@pytest.mark.parametrize("name", ["lif", "lif_delta", "cuba_lif", "alpha_lif", "cuba_lif_2", "fast_slow_lif", "coba_lif"])
 @pytest.mark.parametrize("share", [1.01, 1.1, 1.5, 2, 3, 5])
 def test_intervals_under_constant_current(simulate, name, share):
     # Every model to one scale: tau 20 ms, threshold 20 mV and reset 10 mV above rest, r 100 Mohm (coba: 1/10 nS).
@@ -93,6 +93,14 @@ def test_receptors_add_up(simulate, voltage):
     )
     np.testing.assert_allclose(voltage(exc)[:, 0] + 60, expected[0], atol=1e-11)
     np.testing.assert_allclose(voltage(inh)[:, 0] + 60, expected[1], atol=1e-11)
+
+
+@pytest.mark.parametrize(("receptor", "tau_syn"), [("i_fast", 2), ("i_slow", 100)])
+def test_fast_and_slow_receptors_have_their_own_time_constants(simulate, voltage, receptor, tau_syn):
+    run = simulate("fast_slow_lif", spike=(receptor, 0.04e-9), duration_ms=100)
+    expected = 4 * theory.psp_mv(run.time_ms - 0.1, tau_mem_ms=20, tau_syn_ms=tau_syn)
+    assert expected.max() > 0.3
+    np.testing.assert_allclose(voltage(run)[:, 0] + 70, expected, atol=1e-11)
 
 
 def test_delta_synapse_jumps_and_decays(simulate, voltage):

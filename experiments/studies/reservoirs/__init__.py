@@ -1,0 +1,1 @@
+"""Studies of recurrent networks: liquids, and the published networks that engines must reproduce."""
