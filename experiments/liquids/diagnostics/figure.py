@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from spiketwin.experiments.liquids.diagnostics.avalanches import PowerLaw
     from spiketwin.experiments.liquids.diagnostics.report import Diagnosis
 
 # Okabe & Ito's colours, told apart by colour-blind readers too.
@@ -30,11 +31,12 @@ def page(d: Diagnosis) -> Figure:
     """A4 across: raster and rates above, separation, ranks and memory, then perturbations, branching and avalanches."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.7, 8.3), layout="constrained", facecolor="white")
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+        figure = Figure(figsize=(11.7, 8.3), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), facecolor="white")
         grid = figure.add_gridspec(3, 6, height_ratios=(1.15, 1, 1))
+        figure.suptitle(str(d).splitlines()[0], x=0.01, ha="left", fontsize=10, color=GREY)
         above = figure.add_subplot(grid[0, :4])
         raster(above, d)
         rates(figure.add_subplot(grid[0, 4:]), d)
@@ -57,15 +59,13 @@ def raster(ax: Axes, d: Diagnosis) -> None:
         own = excites[one.neuron] == kind
         ax.plot(one.times_ms()[own], place[one.neuron[own]], "|", color=colour, markersize=height, markeredgewidth=0.8)
     ax.set(xlabel="time (ms)", ylabel="neuron", xlim=(0, one.shape[0] * one.dt_ms), ylim=(-1, d.liquid.size), title="Spikes of one sample")
-    for kind, colour, middle in (("excitatory", BLUE, excites.sum() / 2), ("inhibitory", RED, excites.sum() + (~excites).sum() / 2)):
-        if (excites if colour == BLUE else ~excites).any():
-            ax.text(1.01, middle, kind, color=colour, rotation=270, va="center", fontsize=8, transform=ax.get_yaxis_transform())
 
 
 def rates(ax: Axes, d: Diagnosis) -> None:
     rate, excites = d.activity.rate_hz, d.liquid.is_excitatory
     edges = np.linspace(0, max(float(rate.max()), 1.0), 21)
-    ax.hist([rate[excites], rate[~excites]], edges, stacked=True, color=[BLUE, RED])
+    ax.hist([rate[excites], rate[~excites]], edges, stacked=True, color=[BLUE, RED], label=["excitatory", "inhibitory"])
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.72))
     ax.axvline(rate.mean(), color=INK, linestyle="--", linewidth=1)
     cv = d.activity.cv[np.isfinite(d.activity.cv)]
     said = [f"mean {rate.mean():.1f} Hz, {100 * d.activity.silent:.0f} % silent"]
@@ -84,12 +84,12 @@ def separation(ax: Axes, d: Diagnosis) -> None:
         ax.plot(s.time_ms, curve, color=shade, label=f"d = {near:.2f}")
     ax.plot(s.time_ms, s.zero_distance, color=GREY, linestyle="--", label="d = 0")
     ax.set(xlabel="time (ms)", ylabel="state distance", title="Separation", xlim=(0, None), ylim=(0, None))
-    ax.legend(loc="lower right", ncols=2, columnspacing=1, handlelength=1.5, title="input distance", title_fontsize=8)
-    # room for the legend below the curves
+    # room for the legend above the curves
     top = float(max(s.state_distance.max(), s.zero_distance.max()))
-    ax.set_ylim(-0.55 * top, 1.05 * top)
-    ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= top])
-    ax.axhline(0, color=GREY, linewidth=0.5)
+    ticks = [t for t in ax.get_yticks() if 0 <= t <= 1.05 * top]
+    ax.set_ylim(0, 1.55 * top)
+    ax.set_yticks(ticks)
+    ax.legend(loc="upper right", ncols=3, columnspacing=1, handlelength=1.2, title="at input distance", title_fontsize=8)
 
 
 def ranks(ax: Axes, d: Diagnosis) -> None:
@@ -127,7 +127,7 @@ def perturbations(ax: Axes, d: Diagnosis) -> None:
     for run, colour, said in ((d.fading, GREEN, "two starting states"), (d.growth, RED, "one input spike more")):
         shown = np.where(run.distance > 2 * GONE, run.distance, np.nan)
         rate = run.exponent_per_s
-        ax.semilogy(run.time_ms, shown, color=colour, label=said + (f": {rate:+.0f}/s" if np.isfinite(rate) else ""))
+        ax.semilogy(run.time_ms, shown, color=colour, label=said + (f": {rate:+.0f} /s".replace("-", "−") if np.isfinite(rate) else ""))
         lowest = min(lowest, float(np.nanmin(shown)))
     ax.set(xlabel="time since they differ (ms)", ylabel="distance / threshold", title="Fate of a difference", xlim=(0, None))
     ax.set_ylim(lowest / 2, 8)
@@ -157,16 +157,26 @@ def avalanches(ax: Axes, d: Diagnosis) -> None:
             continue
         values, counts = np.unique(x, return_counts=True)
         above = counts[::-1].cumsum()[::-1] / len(x)
-        ax.loglog(values, above, ".", color=colour, markersize=4, label=said + (f": α = {law.exponent:.2f}" if law else ""))
+        ax.loglog(values, above, ".", color=colour, markersize=4, label=f"{said}: {_claim(law)}")
         if law:
             import scipy.special
 
             fitted = values[values >= law.minimum]
             tail = scipy.special.zeta(law.exponent, fitted) / scipy.special.zeta(law.exponent, law.minimum)
             ax.loglog(fitted, tail * law.count / len(x), color=colour, linewidth=1)
-            ax.set_ylim(bottom=0.5 / len(x))
     ax.set(
         xlabel="size or duration x", ylabel="share of avalanches ≥ x", title=f"{len(found.sizes)} avalanches, bins of {found.bin_ms:g} ms"
     )
     if len(found.sizes):
-        ax.legend(loc="lower left")
+        # room for the legend above the curves
+        ax.set_ylim(0.4 / len(found.sizes), 60)
+        ax.set_yticks([t for t in ax.get_yticks() if 0.4 / len(found.sizes) <= t <= 1])
+        ax.legend(loc="upper right", handletextpad=0.2)
+
+
+def _claim(law: PowerLaw | None) -> str:
+    """Whether the power law that is drawn is one."""
+    if law is None:
+        return "too few"
+    verdict = law.against_exponential
+    return f"α = {law.exponent:.2f}" + ("" if verdict > 2 else ", exponential likelier" if verdict < -2 else ", exponential as likely")

@@ -84,8 +84,13 @@ class Diagnosis:
             Number("branching", self.branching.m, "", f"multistep, per {self.branching.bin_ms:g} ms: 1 is critical"),
             Number("branching_naive", self.branching.naive, "", "too small where few neurons are seen"),
             Number("avalanches", len(self.avalanches.sizes), "", f"in bins of {self.avalanches.bin_ms:g} ms"),
-            Number("size_exponent", size_law.exponent if size_law else nan, "", "of avalanche sizes; see its KS distance"),
-            Number("size_ks", size_law.ks if size_law else nan, "", "of the fitted power law: small is close"),
+            Number(
+                "size_exponent",
+                size_law.exponent if size_law else nan,
+                "",
+                f"of avalanche sizes from {size_law.minimum if size_law else 1} on, if a power law",
+            ),
+            Number("size_power_law", size_law.against_exponential if size_law else nan, "σ", "over an exponential: > 2 yes, < -2 no"),
             Number("duration_exponent", duration_law.exponent if duration_law else nan, "", "of avalanche durations"),
         ]
 
@@ -164,7 +169,8 @@ def steady_spikes(liquid: Liquid, probe: Probe, *, trials: int = 4) -> Spikes:
 
 def _law(x: np.ndarray) -> PowerLaw | None:
     try:
-        return fit_power_law(x)
+        # a tail of less than a tenth of the avalanches says nothing about them
+        return fit_power_law(x, least=max(50, len(x) // 10))
     except ValueError:  # too few avalanches, or all alike: the report says nan
         return None
 
