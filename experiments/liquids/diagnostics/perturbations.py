@@ -122,14 +122,15 @@ def lyapunov_exponent(
     liquid: Liquid,
     probe: Probe | None = None,
     *,
-    distance: float = 0.01,
+    distance: float = 0.05,
     interval_ms: float = 20.0,
     intervals: int = 50,
     discard: int = 5,
 ) -> float:
     """Finite-size exponent per second of a liquid under Poisson input, for differences D = `distance` in all v.
 
-    After each interval currents and spikes on their way are those of the reference again: choose interval_ms above synaptic times.
+    A distance well below what a neuron moves in one step measures the grid rather than the network; 0 is what neurons that fire on their
+    own have, each by itself. After each interval currents and spikes on their way are those of the reference again: choose interval_ms above synaptic times.
     """
     positive(distance=distance)
     probe = probe or Probe()

@@ -80,7 +80,7 @@ class Diagnosis:
             Number("nonlinear_memory", self.memory.nonlinear, f"of {self.memory.rank}", f"degrees 2 … {len(self.memory.by_degree)}"),
             Number("start_left", 100 * self.fading.left, "%", "of a difference in starting states, at the end"),
             Number("growth", self.growth.exponent_per_s, "1/s", "after one input spike more: negative forgets"),
-            Number("lyapunov", self.lyapunov_per_s, "1/s", "finite size, 1 % of the way to threshold"),
+            Number("lyapunov", self.lyapunov_per_s, "1/s", "finite size, 5 % of the way to threshold"),
             Number("branching", self.branching.m, "", f"multistep, per {self.branching.bin_ms:g} ms: 1 is critical"),
             Number("branching_naive", self.branching.naive, "", "too small where few neurons are seen"),
             Number("avalanches", len(self.avalanches.sizes), "", f"in bins of {self.avalanches.bin_ms:g} ms"),
