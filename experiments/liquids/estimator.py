@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spiketwin.experiments.liquids.diagnostics import Diagnosis, Probe, diagnose
 from spiketwin.experiments.liquids.senses import EventInput, OnOff, Sense, is_events, joined
 from spiketwin.experiments.liquids.states import respond
 from spiketwin.models.engines.compiled import CompiledEngine
@@ -79,6 +80,23 @@ class LiquidStates(TransformerMixin, BaseEstimator):
     def transform(self, X, *, path: Path | None = None, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
         """Features [samples, width]. path: a .npy file that takes them, from which a stopped run goes on (states.py)."""
         return self._answers(X, check=False, path=path, progress=progress)
+
+    def diagnose(self, X, *, samples: int = 20) -> Diagnosis:
+        """What the fitted liquid is like: activity for the first `samples` of X; separation, ranks, memory, perturbations and branching
+        for Poisson inputs of as many spikes. print() it, or draw its figure(). Takes some seconds.
+
+        Raises LiquidError when the samples leave the liquid silent or saturated.
+        """
+        check_is_fitted(self, "liquid_")
+        if samples < 1:
+            raise ValueError(f"samples = {samples} must be 1 or more")
+        spikes, _ = self.sense_.spikes(self._samples(X, reset=False)[:samples], dt_ms=self.dt_ms, duration_ms=self.duration_ms)
+        # float64 whatever dtype says: small differences are followed
+        engine, rate_hz = CompiledEngine(threads=self.threads), float(spikes.rates_hz().mean())
+        if not rate_hz > 0:
+            raise ValueError(f"the first {spikes.shape[1]} samples make no spike; give samples that do, or raise rate_hz of the sense")
+        tau_ms = getattr(self.features, "tau_ms", FilteredSpikes().tau_ms)
+        return diagnose(self.liquid_, spikes, Probe(rate_hz, self.duration_ms, tau_ms, self.dt_ms, self.scheme, engine, self.random_state))
 
     def _answers(self, X, *, check: bool, **options: Any) -> np.ndarray:
         check_is_fitted(self, "liquid_")
