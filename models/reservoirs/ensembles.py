@@ -40,8 +40,9 @@ def partitioned(inputs: int, parts: int | Sequence[Sequence[int]] = 4, *, build:
     if isinstance(parts, int):
         if not 1 <= parts <= inputs:
             raise ValueError(f"parts = {parts} of an input of {inputs} channels; give 1 … {inputs}")
-        parts = np.array_split(np.arange(inputs), parts)
-    channels = [np.asarray(part, dtype=np.int64) for part in parts]
+        channels = np.array_split(np.arange(inputs), parts)
+    else:
+        channels = [np.asarray(part, dtype=np.int64) for part in parts]
     for k, part in enumerate(channels):
         if not part.size or part.min() < 0 or part.max() >= inputs:
             raise ValueError(f"part {k} has the channels {part.tolist()}; give one or more of 0 … {inputs - 1}")
