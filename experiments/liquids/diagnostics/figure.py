@@ -32,6 +32,7 @@ def page(d: Diagnosis) -> Figure:
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import NullFormatter
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.7, 8.3), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), facecolor="white")
@@ -46,6 +47,9 @@ def page(d: Diagnosis) -> Figure:
             panel(figure.add_subplot(grid[1 + row, 2 * column : 2 * column + 2]), d)
         for letter, ax in zip("ABCDEFGH", figure.axes):
             ax.set_title(f"{letter}   {ax.get_title(loc='left')}", fontweight="bold")
+            for axis in (ax.xaxis, ax.yaxis):
+                if axis.get_scale() == "log":
+                    axis.set_minor_formatter(NullFormatter())
         return figure
 
 

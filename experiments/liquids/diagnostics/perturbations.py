@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -132,12 +132,10 @@ def lyapunov_exponent(
     A distance well below what a neuron moves in one step measures the grid rather than the network; 0 is what neurons that fire on their
     own have, each by itself. After each interval currents and spikes on their way are those of the reference again: choose interval_ms above synaptic times.
     """
-    positive(distance=distance)
+    positive(distance=distance, interval_ms=interval_ms)
     probe = probe or Probe()
     each = int(timestep(interval_ms, probe.dt_ms))
-    long = Probe(
-        probe.rate_hz, (discard + intervals) * each * probe.dt_ms, probe.tau_ms, probe.dt_ms, probe.scheme, probe.engine, probe.seed
-    )
+    long = replace(probe, duration_ms=(discard + intervals) * each * probe.dt_ms)
     spikes = long.poisson(liquid.inputs, 1, stream=5)
     one, other = (probe.engine.start(liquid.network, dt_ms=probe.dt_ms, scheme=probe.scheme) for _ in range(2))
     sizes = [liquid.network.population(name).size for name in liquid.read]

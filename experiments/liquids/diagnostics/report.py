@@ -83,7 +83,12 @@ class Diagnosis:
             Number("lyapunov", self.lyapunov_per_s, "1/s", "finite size, 5 % of the way to threshold"),
             Number("branching", self.branching.m, "", f"multistep, per {self.branching.bin_ms:g} ms: 1 is critical"),
             Number("branching_naive", self.branching.naive, "", "too small where few neurons are seen"),
-            Number("avalanches", len(self.avalanches.sizes), "", f"in bins of {self.avalanches.bin_ms:g} ms"),
+            Number(
+                "avalanches",
+                len(self.avalanches.sizes),
+                "",
+                f"of more than {self.avalanches.threshold:g} spikes in {self.avalanches.bin_ms:g} ms",
+            ),
             Number(
                 "size_exponent",
                 size_law.exponent if size_law else nan,

@@ -18,9 +18,12 @@ from spiketwin.experiments.liquids.diagnostics import (
     perturbation_growth,
     separation,
 )
+from spiketwin.experiments.liquids.diagnostics.probe import membranes, read_spikes
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Network
-from spiketwin.models.reservoirs import LiquidError, liquid
+from spiketwin.models.recording import Recording
+from spiketwin.models.reservoirs import LiquidError, liquid, partitioned
+from spiketwin.models.reservoirs.response import threshold_distance
 from spiketwin.models.reservoirs.topology import fixed_in_degree
 from spiketwin.models.spikes import Spikes
 
@@ -101,6 +104,18 @@ def test_degrees_are_those_of_the_topology():
     assert (found.effective_in > 1).all() and (found.effective_in < 9).all()
 
 
+def test_several_populations_are_read_as_one():
+    parts = partitioned(4, 2, size=30)
+    spikes = {name: Spikes([3], [0], [k], (10, 1, 30), 1.0) for k, name in enumerate(parts.read)}
+    v = {name: {"v": np.full((10, 1, 30), 1e-3 * (k + 1))} for k, name in enumerate(parts.read)}
+    recording = Recording("compiled", "exact", 1.0, spikes, v)
+    assert parts.size == 60 and read_spikes(recording, parts).neuron.tolist() == [0, 31]
+    theta = threshold_distance(parts.network.populations[0].neuron)
+    np.testing.assert_allclose(membranes(recording, parts)[0, 0] * theta, [1e-3] * 30 + [2e-3] * 30)
+    found = degrees(parts)
+    assert found.fan_in.sum() == sum(len(p.synapses()[0]) for p in parts.network.projections if p.source in parts.read)
+
+
 # -- the report ------------------------------------------------------------------------------------
 
 
@@ -124,6 +139,7 @@ def test_report_is_a_table_with_units(found):
 
 def test_page_has_every_panel(found, tmp_path):
     figure = found.figure()
+    figure.set_layout_engine("none")  # placing takes longer than drawing
     figure.savefig(tmp_path / "page.png", dpi=40)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     for said in ("Spikes", "Rates", "Separation", "Kernel", "Memory", "difference", "Branching", "avalanches"):
