@@ -1,4 +1,5 @@
-"""Liquid state machines as estimators: an input becomes spikes (senses.py), a liquid answers them (states.py), a read-out learns (estimator.py)."""
+"""Liquid state machines as estimators: an input becomes spikes (senses.py), a liquid answers them (states.py), a read-out learns (estimator.py);
+diagnostics/ says what a liquid is like."""
 
 from spiketwin.experiments.liquids.estimator import LiquidRegressor, LiquidStateMachine, LiquidStates
 from spiketwin.experiments.liquids.senses import EventInput, OnOff
