@@ -21,7 +21,7 @@ from spiketwin.models.discretisation import SCHEMES
 
 # Okabe & Ito's colours, told apart by colour-blind readers too.
 INK, PALE, BLUE, ORANGE, GREEN, RED = "#222222", "#b9c7d6", "#0072b2", "#e69f00", "#009e73", "#d55e00"
-COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", RED, INK)
+COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", RED, INK, "#9a7b4f")
 # The reference is a wide pale band; who agrees with it runs inside it, a dashed line over a solid one.
 BAND = {"color": PALE, "linewidth": 4.5, "solid_capstyle": "round"}
 INSIDE = (
