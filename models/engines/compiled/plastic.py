@@ -306,16 +306,16 @@ def _learn(rule: PlasticityRule, name: str) -> str:
         "        warm_up(_now, _n, _in_start, _in_pre, _in_delay, _newest, _steps, _head, _due, _due_n, "
         f"{', '.join(f'_{a}' for a in WARMTH)}, _hot, _hot_n, _is_hot)",
     ]
-    lines += [f"        _{x} = _traces[{k}, _n]" for k, x in traces]
+    lines += [f"        _was_{x} = _traces[{k}, _n]" for k, x in traces]
     if any(s.target in (WEIGHT, *rule.memory) for s in statements):
         lines += [
             "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
             "            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
         ]
         lines += _traces(pre, "_at", "_at", 12)
-        lines += [f"            {x} = _{x}" for _, x in post] + _read_states(rule, 12) + _memory(rule, 12)
+        lines += [f"            {x} = _was_{x}" for _, x in post] + _read_states(rule, 12) + _memory(rule, 12)
         lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(rule, 12)]
-    lines += [f"        {x} = _{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)
+    lines += [f"        {x} = _was_{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)
     lines += [f"        _traces[{k}, _n] = {x}" for k, x in traces]
     return "\n".join(lines) + "\n"
 
@@ -326,11 +326,11 @@ def _go_on(rule: PlasticityRule, name: str) -> str:
     pre, post = (_used([*statements, *_condition(rule)], rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("go_on", name, "_now, _b, dt, _low, _high", rule), *_constants(rule)]
     lines += ["    _weights = _weight[_b]", "    for _n in range(_low, _high):"]
-    lines += [f"        _{x} = {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
+    lines += [f"        _was_{x} = {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
     lines += [f"        if not ({rule.every_step_if}):", "            continue"] * bool(rule.every_step_if)
     lines += ["        for _q in range(_in_start[_n], _in_start[_n + 1]):"]
     lines += ["            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - 1 - _in_delay[_q]"]
-    lines += _traces(pre, "_at", "_at + 1", 12) + [f"            {x} = _{x}" for _, x in post] + _memory(rule, 12)
+    lines += _traces(pre, "_at", "_at + 1", 12) + [f"            {x} = _was_{x}" for _, x in post] + _memory(rule, 12)
     lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(rule, 12)]
     return "\n".join(lines) + "\n"
 

@@ -187,3 +187,25 @@ def test_a_projection_without_synapses():
     )
     for engine in (BRIAN, COMPILED):
         assert engine.run(network, dt_ms=1.0, scheme="exact", duration_ms=20).weights["none"].shape == (1, 0)
+
+
+def test_names_of_traces_do_not_matter():
+    """Names of one letter that generated code might want for itself."""
+    a, b = (
+        PlasticityRule(
+            name="named",
+            pre_traces=f"d{pre}/dt = -{pre}/tau : 1",
+            post_traces=f"d{post}/dt = -{post}/tau : 1 \n d{more}/dt = -{more}/tau : 1",
+            on_pre=f"{pre} = 1; w = clip(w - 0.02*{post}, 0, 1)",
+            on_post=f"w = clip(w + 0.05*{pre}*{more}, 0, 1); {post} = 1; {more} = {more} + 1",
+            parameters={"tau": Parameter(20, "ms")},
+            bounds=("0", "1"),
+        )
+        for pre, post, more in (("pre", "post", "more"), ("h", "n", "q"))
+    )
+    ran = [
+        COMPILED.run(random_network(np.random.default_rng(1), rule=rule), dt_ms=2.0, scheme="exact", duration_ms=2000, seed=3)
+        for rule in (a, b)
+    ]
+    np.testing.assert_array_equal(ran[0].weights["feed"], ran[1].weights["feed"])
+    assert np.ptp(ran[0].weights["feed"]) > 0.1 and len(ran[0].spikes["cells"]) > 20
