@@ -13,6 +13,7 @@ from spiketwin.experiments.studies.learning_rules.diehl_cook import (
     INHIBITORY,
     INPUT,
     LEARNING,
+    STABLE,
     Protocol,
     build,
     present,
@@ -72,7 +73,7 @@ def test_a_faint_image_is_shown_again_and_stronger(images, monkeypatch):
     response = present(session, faint)
     assert response.presentations > 1 and response.counts.sum() >= 5
     shown = [inputs[INPUT] for inputs in seen if inputs]
-    assert len(shown) == response.presentations == len(seen) / 2
+    assert len(shown) == response.presentations == len(seen)
     for k, rates in enumerate(shown):
         np.testing.assert_allclose(rates, faint * 255 / 8 * (2 + k))
 
@@ -128,3 +129,14 @@ def test_digits(data_dir):
     session = diehl_cook.start(30, seed=1)
     responses = list(show(session, load("mnist").train.intensities[:6]))
     assert all(5 <= r.counts.sum() < 200 for r in responses)
+
+
+@pytest.mark.parametrize(("scheme", "neurons", "rings"), [("euler", 20, False), ("euler", 400, True), (STABLE, 400, False)])
+def test_a_volley_of_inhibition_rings_in_forward_euler_alone(scheme, neurons, rings):
+    """All fire at once: 17 nS from each of the others, over 1 nS of leak. Euler multiplies v - e_inh by 1 - 17 (n - 1) dt/tau in each step
+    then: with 20 neurons by -.6, with 400 by -33, and the inhibited come out above threshold, all at once."""
+    session = start(build(neurons, inputs=4), Protocol(scheme=scheme))
+    session.run(duration_ms=20)
+    session.state(EXCITATORY, "v")[:] = 0.0
+    first, second = (session.run(duration_ms=100).spikes[EXCITATORY].counts().sum() / neurons for _ in range(2))
+    assert (first > 10 and second > 10) if rings else (first, second) == (1, 0)

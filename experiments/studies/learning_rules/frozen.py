@@ -60,7 +60,7 @@ def respond(
         for k in range(protocol.most_presentations):
             rates = np.asarray(images[waiting], float) * (protocol.rate_hz * (protocol.intensity + k * protocol.intensity_step))
             spikes = trains(rates, waiting * protocol.most_presentations + k, protocol, seed)
-            ran = engine.run(network, {INPUT: spikes}, dt_ms=protocol.dt_ms, scheme="euler")
+            ran = engine.run(network, {INPUT: spikes}, dt_ms=protocol.dt_ms, scheme=protocol.scheme)
             counts[waiting] = ran.spikes[EXCITATORY].counts()
             waiting = waiting[counts[waiting].sum(axis=1) < protocol.fewest_spikes]
             if not len(waiting):

@@ -22,7 +22,7 @@ import numpy as np
 from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Experiment, Result, measured, single
-from spiketwin.experiments.studies.learning_rules.diehl_cook import EXCITATORY, LATERAL, LEARNING, Protocol, build, present, start
+from spiketwin.experiments.studies.learning_rules.diehl_cook import EXCITATORY, LATERAL, LEARNING, STABLE, Protocol, build, present, start
 from spiketwin.experiments.studies.learning_rules.frozen import freeze, respond
 from spiketwin.models.network import Network
 from spiketwin.models.spec import unknown
@@ -60,6 +60,8 @@ class Config:
     """How spikes become an answer: plain (as published), confident or likelihood. Chosen on held-out training images; all are reported."""
     dt_ms: float = 0.5
     """Time step in ms."""
+    scheme: str = STABLE
+    """How neurons are integrated; euler is published, and rings where many fire at once (diehl_cook.py)."""
     intensity: float = 2.0
     """Factor on the rates of pixel/8 Hz of a first presentation."""
     rest_ms: float = 150.0
@@ -100,7 +102,7 @@ class Config:
 
     @property
     def protocol(self) -> Protocol:
-        return Protocol(dt_ms=self.dt_ms, intensity=self.intensity, rest_ms=self.rest_ms)
+        return Protocol(dt_ms=self.dt_ms, intensity=self.intensity, rest_ms=self.rest_ms, scheme=self.scheme)
 
     def network(self, neurons: int, inputs: int, seed: int) -> Network:
         """The network before it learns."""

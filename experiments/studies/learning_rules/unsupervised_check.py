@@ -66,7 +66,7 @@ def check_against_brian2(config: Config, neurons: int, images: Samples, count: i
     regular = replace(learning, normalisation=replace(learning.normalisation, every_ms=protocol.image_ms + protocol.rest_ms))
     network = replace(network, projections=(regular, *network.projections[1:]))
     with progress(f"Brian2, {len(shown)} images", 1.0, quiet=quiet) as show:
-        brian = get_engine("brian").run(network, {INPUT: sent}, dt_ms=protocol.dt_ms, scheme="euler", progress=show.update)
+        brian = get_engine("brian").run(network, {INPUT: sent}, dt_ms=protocol.dt_ms, scheme=protocol.scheme, progress=show.update)
     theirs = brian.spikes[EXCITATORY]
     a, b = ({*zip(s.step.tolist(), s.neuron.tolist())} for s in (fired, theirs))
     weights, others = ours.session.weights(LEARNING), learning.matrix(brian.weights[LEARNING][0])
