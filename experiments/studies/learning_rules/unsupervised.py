@@ -46,7 +46,7 @@ class Config:
 
     neurons: tuple[int, ...] = (100, 400, 1600, 6400)
     """Excitatory neurons; a network for each."""
-    passes: int = 3
+    passes: int = 1
     """Times that all images are shown."""
     images: int = 0
     """Training images of a pass, the first ones; 0 for all."""
@@ -76,8 +76,8 @@ class Config:
     """How inhibition reaches other neurons: uniform (as published), or growing with their distance on a lattice."""
     inhibition_ns: float = 17.0
     """Weight of lateral inhibition in nS, the largest where it grows."""
-    theta_plus_mv: float = 0.02
-    """Rise of the threshold at a spike, in mV. Chosen on 5,000 held-out training images of MNIST; 0.05 is published."""
+    theta_plus_mv: float = 0.05
+    """Rise of the threshold at a spike, in mV."""
     tau_theta_ms: float = 1e7
     """Time constant with which the threshold recovers, in ms."""
     dtype: str = "float32"
