@@ -34,7 +34,7 @@ PROBE = Probe(duration_ms=200.0, engine=CompiledEngine(threads=1))
 def feed_forward(heard: np.ndarray, *, background: float = 0.0, scale: float = 1.0):
     """A liquid without recurrent synapses, of weights [N, inputs] in the distance to threshold."""
     made = liquid(heard.shape[1], len(heard), parameters={"tau_mem": TAU_MEM}, background=background, topology=fixed_in_degree(1, 0))
-    (source,) = (p for p in made.network.projections if p.name == "input")
+    (source,) = (p for p in made.network.projections if p.source == "input")
     unit = np.median(source.values()) / 0.05
     weights = scipy.sparse.csr_array(scale * unit * heard)
     return replace(made, network=Network(made.network.populations, [replace(source, weights=weights)], made.network.sources))
