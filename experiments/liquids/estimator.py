@@ -131,7 +131,7 @@ class LiquidStates(TransformerMixin, BaseEstimator):
 
 
 class _WithReadout(LiquidStates):
-    """A liquid, and a read-out of its states, standardised."""
+    """A liquid, and a read-out of its states, standardised. scikit-learn reads the parameters off the signature, so it is written out."""
 
     def __init__(
         self,

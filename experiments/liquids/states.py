@@ -91,10 +91,27 @@ def _note(path: Path) -> Path:
 
 
 def _fingerprint(liquid: Liquid, sense: Sense, features: Features, X, *settings) -> str:
-    digest = hashlib.sha256(f"{sense} {features} {settings} {liquid.network.populations} {len(X)}".encode())
-    for projection in liquid.network.projections:
-        _, post, _, delay_ms = projection.synapses()
-        for array in (post, projection.synapse_values(), delay_ms):
+    """Of all that the rows depend on. Arrays by their bytes: as text, long ones are cut short."""
+    digest = hashlib.sha256(f"{settings} {len(X)}".encode())
+
+    def add(*arrays) -> None:
+        for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update((joined(X).numbers if is_events(X) else np.ascontiguousarray(X)).tobytes())
+
+    for part in (sense, features):  # with what a sense has learnt, its scales
+        digest.update(type(part).__name__.encode())
+        for name, value in sorted(vars(part).items()):
+            digest.update(name.encode())
+            add(value)
+    for p in liquid.network.populations:
+        digest.update(f"{p.name} {p.neuron} {p.size}".encode())
+        for values in (p.parameter_values(), p.drive_values(), p.initial_values()):
+            add(*(values[name] for name in sorted(values)))
+    for projection in liquid.network.projections:
+        pre, post, _, delay_ms = projection.synapses()
+        add(pre, post, projection.synapse_values(), delay_ms)
+    if is_events(X):  # all events may be more than fits into memory
+        add(X.numbers, *X.events(0), *X.events(len(X) - 1))
+    else:
+        add(X)
     return digest.hexdigest()[:24]

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from spiketwin.models.encoders.shared import positive
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
 
@@ -54,7 +55,7 @@ class FilteredSpikes(BaseEstimator):
         return neurons * self.reads
 
     def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
-        _positive(tau_ms=self.tau_ms, reads=self.reads)
+        positive(tau_ms=self.tau_ms, reads=self.reads)
         at = read_steps(ends, self.reads)
         return np.concatenate([filtered(recording.spikes[p], at, self.tau_ms) for p in populations], axis=2).reshape(len(ends), -1)
 
@@ -71,7 +72,7 @@ class SpikeCounts(BaseEstimator):
         return neurons * self.bins
 
     def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
-        _positive(bins=self.bins)
+        positive(bins=self.bins)
         edges = read_steps(ends, self.bins)
         return np.concatenate([counted(recording.spikes[p], edges) for p in populations], axis=2).reshape(len(ends), -1)
 
@@ -93,7 +94,7 @@ class Membranes(BaseEstimator):
         return neurons * self.reads
 
     def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
-        _positive(reads=self.reads)
+        positive(reads=self.reads)
         at, trial = read_steps(ends, self.reads) - 1, np.arange(len(ends))[:, None]
         return np.concatenate([recording.states[p][self.state][at, trial] for p in populations], axis=2).reshape(len(ends), -1)
 
@@ -128,9 +129,3 @@ def counted(spikes: Spikes, edges: np.ndarray) -> np.ndarray:
     heard = stretch < bins
     where = (spikes.batch[heard] * bins + stretch[heard]) * neurons + spikes.neuron[heard]
     return np.bincount(where, minlength=trials * bins * neurons).reshape(trials, bins, neurons).astype(float)
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} = {value} must be positive")

@@ -15,6 +15,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spiketwin.models.encoders.shared import positive
+
 
 class RecursiveLeastSquares(RegressorMixin, BaseEstimator):
     """Ridge regression that learns on line.
@@ -39,8 +41,7 @@ class RecursiveLeastSquares(RegressorMixin, BaseEstimator):
 
     def partial_fit(self, X, y) -> RecursiveLeastSquares:
         """Go on from what was learnt."""
-        if not self.alpha > 0:
-            raise ValueError(f"alpha = {self.alpha} must be positive: P starts as I/alpha")
+        positive(alpha=self.alpha)  # P starts as I/alpha
         if not 0 < self.forgetting <= 1:
             raise ValueError(f"forgetting = {self.forgetting} must be above 0, at most 1")
         begins = not hasattr(self, "P_")

@@ -18,6 +18,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spiketwin.models.encoders.shared import positive
+
 
 class PDelta(ClassifierMixin, BaseEstimator):
     """Classes by parallel perceptrons, one group against the rest for each class; the largest vote wins.
@@ -42,9 +44,7 @@ class PDelta(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y) -> PDelta:
         """X [samples, features], y [samples]."""
-        for name in ("perceptrons", "epochs", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        positive(perceptrons=self.perceptrons, epochs=self.epochs, learning_rate=self.learning_rate)
         X, y = validate_data(self, X, y, dtype=float)
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)

@@ -14,6 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spiketwin.models.encoders.shared import positive
+
 SPIKES_PER_LOGIT = 4.0  # a few spikes more than the others are a decision
 
 
@@ -46,9 +48,8 @@ class SpikingReadout(ClassifierMixin, BaseEstimator):
 
         from spiketwin.rules.losses import count_cross_entropy
 
-        for name in ("bins", "steps_per_bin", "tau_mem_ms", "epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        positive(bins=self.bins, steps_per_bin=self.steps_per_bin, tau_mem_ms=self.tau_mem_ms)
+        positive(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
         X, y = validate_data(self, X, y, dtype=float)
         check_classification_targets(y)
         if X.shape[1] % self.bins:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import brian2  # noqa: F401  numpy target, by conftest
 import pytest
 
 from spiketwin.models.engines import get_engine

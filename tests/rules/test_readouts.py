@@ -20,7 +20,10 @@ RECORDING = Recording("compiled", "exact", 0.5, {"cells": SPIKES, "more": SPIKES
 def test_filtered_spikes_by_hand():
     rows = FilteredSpikes(tau_ms=2.0, reads=2).read(RECORDING, ["cells"], np.array([8, 4]))
     # trial 0, neuron 0 fired 4 and 1 steps of .5 ms before step 4, 8 and 5 before step 8; trial 1 is read at steps 2 and 4
-    e = lambda steps: np.exp(-steps * 0.5 / 2.0)  # noqa: E731
+
+    def e(steps):
+        return np.exp(-steps * 0.5 / 2.0)
+
     np.testing.assert_allclose(rows, [[e(4) + e(1), 0, e(8) + e(5), 0], [0, e(1), e(1), e(3)]], rtol=1e-12)
 
 

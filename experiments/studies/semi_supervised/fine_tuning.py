@@ -18,6 +18,7 @@ from spiketwin.experiments.studies.semi_supervised.contrast import on_and_off
 from spiketwin.experiments.studies.semi_supervised.starts import network
 from spiketwin.experiments.studies.semi_supervised.stdp_pretraining import ALL, Config, SemiSupervisedError, worth
 from spiketwin.experiments.training import Constant, Row, Schedule, activity, fit
+from spiketwin.models.engines.torch.stacks.stack import Stack
 
 
 def classifier(config: Config, data: Dataset, start: str, learnt: Sequence[Tensor], seed: int) -> Classifier:
@@ -58,7 +59,8 @@ def teach(
     made, chosen = classifier(config, data, start, learnt, seed), labelled(data.train.labels, labels, seed)
     looks, steps = config.course(labels)
     right = torch.as_tensor(data.train.labels)
-    last = list(made.net.neuron_layers())[-1]  # type: ignore[union-attr]
+    assert isinstance(made.net, Stack)
+    last = list(made.net.neuron_layers())[-1]
 
     def loss(index: np.ndarray, rng: np.random.Generator):
         drawn = chosen[rng.integers(len(chosen), size=len(index))]

@@ -113,8 +113,10 @@ def test_a_stopped_stream_goes_on_where_it_was(tmp_path):
     np.testing.assert_array_equal(states.transform(TEST, path=path), rows)  # nothing is left to do
     with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
         LiquidStates(**SMALL, random_state=1).fit(TRAIN).transform(TEST, path=path)
-    with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
-        states.transform(TEST[:30], path=path)
+    slower = LiquidStates(partial(liquid, parameters={"tau_mem": 21.0}), **SMALL, at_once=10)
+    for other, X in ((states, TEST[:30]), (states, words(40, 3)), (slower.fit(TRAIN), TEST)):
+        with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
+            other.transform(X, path=path)
 
 
 def test_dead_liquids_are_named():
