@@ -108,24 +108,36 @@ def read_steps(ends: np.ndarray, reads: int) -> np.ndarray:
 
 
 def filtered(spikes: Spikes, at: np.ndarray, tau_ms: float) -> np.ndarray:
-    """Σ_k exp(-(t - t_k)/tau) [B, reads, N] over the spikes before step `at` [B, reads], whose time is its start."""
-    steps, trials, neurons = spikes.shape
-    rows = np.zeros((trials, at.shape[1], neurons))
-    for r in range(at.shape[1]):
-        age = at[spikes.batch, r] - spikes.step
-        heard = age > 0
-        # a spike of step n is labelled with its start, n dt, so it has age 1 when the next step begins
-        value = np.exp(-age[heard] * (spikes.dt_ms / tau_ms))
-        where = spikes.batch[heard] * neurons + spikes.neuron[heard]
-        rows[:, r] = np.bincount(where, value, minlength=trials * neurons).reshape(trials, neurons)
+    """Σ_k exp(-(t - t_k)/tau) [B, reads, N] over the spikes before step `at` [B, reads], which rises; t is the start of that step.
+
+    A spike of step n is labelled with its start, n dt, so it has age 1 when the next step begins.
+    """
+    stretch, heard = _stretches(spikes, at)
+    age = at[spikes.batch[heard], stretch] - spikes.step[heard]
+    rows = _summed(spikes, stretch, heard, at.shape[1], np.exp(-age * (spikes.dt_ms / tau_ms)))
+    for r in range(1, at.shape[1]):  # what the reads before have heard
+        rows[:, r] += rows[:, r - 1] * np.exp(-(at[:, r] - at[:, r - 1]) * (spikes.dt_ms / tau_ms))[:, None]
     return rows
 
 
-def counted(spikes: Spikes, edges: np.ndarray) -> np.ndarray:
-    """Spikes [B, bins, N] in the stretches that end before step `edges` [B, bins]; the first begins at step 0."""
+def counted(spikes: Spikes, at: np.ndarray) -> np.ndarray:
+    """Spikes [B, bins, N] in the stretches that end before step `at` [B, bins], which rises; the first begins at step 0."""
+    stretch, heard = _stretches(spikes, at)
+    return _summed(spikes, stretch, heard, at.shape[1], np.ones(len(stretch)))
+
+
+def _stretches(spikes: Spikes, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each spike that comes before the last read: the first read after it, and which these spikes are."""
+    trials, reads = at.shape
+    beyond = spikes.shape[0] + 1
+    ends = (np.arange(trials)[:, None] * beyond + at).ravel()
+    stretch = np.searchsorted(ends, spikes.batch * beyond + spikes.step, side="right") - spikes.batch * reads
+    heard = np.flatnonzero(stretch < reads)
+    return stretch[heard], heard
+
+
+def _summed(spikes: Spikes, stretch: np.ndarray, heard: np.ndarray, reads: int, value: np.ndarray) -> np.ndarray:
+    """Values of spikes added up for each trial, stretch and neuron [B, reads, N]."""
     _, trials, neurons = spikes.shape
-    bins = edges.shape[1]
-    stretch = (spikes.step[:, None] >= edges[spikes.batch]).sum(axis=1)
-    heard = stretch < bins
-    where = (spikes.batch[heard] * bins + stretch[heard]) * neurons + spikes.neuron[heard]
-    return np.bincount(where, minlength=trials * bins * neurons).reshape(trials, bins, neurons).astype(float)
+    where = (spikes.batch[heard] * reads + stretch) * neurons + spikes.neuron[heard]
+    return np.bincount(where, value, minlength=trials * reads * neurons).reshape(trials, reads, neurons)

@@ -18,6 +18,7 @@ from spiketwin.models.recording import Recording
 from spiketwin.models.reservoirs import INPUT, Liquid
 from spiketwin.models.reservoirs.response import threshold_distance
 from spiketwin.models.spikes import Spikes, timestep
+from spiketwin.rules.readouts.features import filtered
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,15 @@ def membranes(recording: Recording, liquid: Liquid) -> np.ndarray:
 
 
 def filtered_every(spikes: Spikes, every: int, tau_ms: float) -> np.ndarray:
-    """States x_n [R, B, N] after every, 2 · every, … steps; a spike of step n has age 1 when step n + 1 begins.
+    """States x_n [R, B, N] after every, 2 · every, … steps.
 
     Raises ValueError when `every` does not lie within the run.
     """
-    steps, trials, neurons = spikes.shape
+    steps, trials, _ = spikes.shape
     if not 1 <= every <= steps:
         raise ValueError(f"states are read every {every} steps, but the run has {steps}; give 1 … {steps}")
-    reads, decay = steps // every, np.exp(-spikes.dt_ms / tau_ms)
-    heard = spikes.step < reads * every
-    stretch = spikes.step[heard] // every
-    where = (stretch * trials + spikes.batch[heard]) * neurons + spikes.neuron[heard]
-    age = (stretch + 1) * every - spikes.step[heard]
-    x = np.bincount(where, decay**age, minlength=reads * trials * neurons).reshape(reads, trials, neurons)
-    for r in range(1, reads):
-        x[r] += x[r - 1] * decay**every
-    return x
+    at = np.arange(every, steps + 1, every)
+    return filtered(spikes, np.tile(at, (trials, 1)), tau_ms).transpose(1, 0, 2)
 
 
 def jittered(spikes: Spikes, sd_ms: float, rng: np.random.Generator) -> Spikes:
