@@ -99,7 +99,7 @@ def liquid(
     {"tau_mem": lognormal(20, 0.3)}.
     background: constant current, as the share of the way to threshold at which it holds a neuron; a number or a distribution. The default
     holds neurons near threshold: the liquid answers weak inputs, but a difference in its state grows. uniform(0, 0.5) with input_scale=2
-    and connection_scale=0.5 makes one that forgets (experiments/liquids/diagnostics).
+    and connection_scale=0.5 makes one that forgets (experiments/reservoirs/diagnostics).
     excitatory: share of the neurons; the others inhibit, and stand at even distances among them.
     connection_scale: factor on all recurrent weights.  inhibition: factor on those of inhibitory neurons.  input_scale: on those of
     the input.  wiring, input_strength: which channels a neuron hears, and how strongly, in the distance to threshold.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from spiketwin.experiments.liquids import LiquidStateMachine, LiquidStates
-from spiketwin.experiments.liquids.diagnostics import (
+from spiketwin.experiments.reservoirs import LiquidStateMachine, LiquidStates
+from spiketwin.experiments.reservoirs.diagnostics import (
     Probe,
     degrees,
     diagnose,
@@ -18,7 +18,7 @@ from spiketwin.experiments.liquids.diagnostics import (
     perturbation_growth,
     separation,
 )
-from spiketwin.experiments.liquids.diagnostics.probe import membranes, read_spikes
+from spiketwin.experiments.reservoirs.diagnostics.probe import membranes, read_spikes
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Network
 from spiketwin.models.recording import Recording

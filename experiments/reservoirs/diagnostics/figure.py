@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from spiketwin.experiments.liquids.diagnostics.avalanches import PowerLaw
-    from spiketwin.experiments.liquids.diagnostics.report import Diagnosis
+    from spiketwin.experiments.reservoirs.diagnostics.avalanches import PowerLaw
+    from spiketwin.experiments.reservoirs.diagnostics.report import Diagnosis
 
 # Okabe & Ito's colours, told apart by colour-blind readers too.
 INK, GREY, BLUE, ORANGE, GREEN, RED = "#222222", "#8a8a8a", "#0072b2", "#e69f00", "#009e73", "#d55e00"
@@ -125,7 +125,7 @@ def memory(ax: Axes, d: Diagnosis) -> None:
 
 
 def perturbations(ax: Axes, d: Diagnosis) -> None:
-    from spiketwin.experiments.liquids.diagnostics.perturbations import GONE
+    from spiketwin.experiments.reservoirs.diagnostics.perturbations import GONE
 
     lowest = 1.0
     for run, colour, said in ((d.fading, GREEN, "two starting states"), (d.growth, RED, "one input spike more")):

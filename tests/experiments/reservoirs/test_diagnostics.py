@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from spiketwin.experiments.liquids.diagnostics import (
+from spiketwin.experiments.reservoirs.diagnostics import (
     activity,
     avalanche_sizes,
     avalanches,
@@ -22,8 +22,8 @@ from spiketwin.experiments.liquids.diagnostics import (
     state_rank,
     synchrony,
 )
-from spiketwin.experiments.liquids.diagnostics.memory import coded, polynomials
-from spiketwin.experiments.liquids.diagnostics.probe import filtered_every, jittered, mixed, toggled
+from spiketwin.experiments.reservoirs.diagnostics.memory import coded, polynomials
+from spiketwin.experiments.reservoirs.diagnostics.probe import filtered_every, jittered, mixed, toggled
 from spiketwin.models.spikes import Spikes
 
 

@@ -1,7 +1,7 @@
 """Liquid state machines as estimators: an input becomes spikes (senses.py), a liquid answers them (states.py), a read-out learns (estimator.py);
 diagnostics/ says what a liquid is like."""
 
-from spiketwin.experiments.liquids.estimator import LiquidRegressor, LiquidStateMachine, LiquidStates
-from spiketwin.experiments.liquids.senses import EventInput, OnOff
+from spiketwin.experiments.reservoirs.estimator import LiquidRegressor, LiquidStateMachine, LiquidStates
+from spiketwin.experiments.reservoirs.senses import EventInput, OnOff
 
 __all__ = ["EventInput", "LiquidRegressor", "LiquidStateMachine", "LiquidStates", "OnOff"]

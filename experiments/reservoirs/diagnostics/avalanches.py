@@ -18,7 +18,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from spiketwin.experiments.liquids.diagnostics.branching import population_activity
+from spiketwin.experiments.reservoirs.diagnostics.branching import population_activity
 from spiketwin.models.spikes import Spikes
 
 

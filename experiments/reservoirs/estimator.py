@@ -23,9 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spiketwin.experiments.liquids.diagnostics import Diagnosis, Probe, diagnose
-from spiketwin.experiments.liquids.senses import EventInput, OnOff, Sense, is_events, joined
-from spiketwin.experiments.liquids.states import respond
+from spiketwin.experiments.reservoirs.diagnostics import Diagnosis, Probe, diagnose
+from spiketwin.experiments.reservoirs.senses import EventInput, OnOff, Sense, is_events, joined
+from spiketwin.experiments.reservoirs.states import respond
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.reservoirs import liquid as random_liquid

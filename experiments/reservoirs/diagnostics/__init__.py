@@ -14,12 +14,12 @@
 All measure a liquid at rest from training: a plastic one begins every trial with the weights it was declared with.
 """
 
-from spiketwin.experiments.liquids.diagnostics.activity import Activity, activity, fano_factor, synchrony
-from spiketwin.experiments.liquids.diagnostics.avalanches import Avalanches, PowerLaw, avalanche_sizes, avalanches, fit_power_law
-from spiketwin.experiments.liquids.diagnostics.branching import Branching, branching_ratio, population_activity
-from spiketwin.experiments.liquids.diagnostics.degrees import Degrees, degrees, degrees_of
-from spiketwin.experiments.liquids.diagnostics.memory import Memory, memory, memory_capacity
-from spiketwin.experiments.liquids.diagnostics.perturbations import (
+from spiketwin.experiments.reservoirs.diagnostics.activity import Activity, activity, fano_factor, synchrony
+from spiketwin.experiments.reservoirs.diagnostics.avalanches import Avalanches, PowerLaw, avalanche_sizes, avalanches, fit_power_law
+from spiketwin.experiments.reservoirs.diagnostics.branching import Branching, branching_ratio, population_activity
+from spiketwin.experiments.reservoirs.diagnostics.degrees import Degrees, degrees, degrees_of
+from spiketwin.experiments.reservoirs.diagnostics.memory import Memory, memory, memory_capacity
+from spiketwin.experiments.reservoirs.diagnostics.perturbations import (
     Divergence,
     fading_memory,
     growth_exponent,
@@ -27,10 +27,10 @@ from spiketwin.experiments.liquids.diagnostics.perturbations import (
     perturbation_growth,
     renormalised_exponent,
 )
-from spiketwin.experiments.liquids.diagnostics.probe import Probe
-from spiketwin.experiments.liquids.diagnostics.ranks import Rank, generalisation_rank, kernel_quality, state_rank
-from spiketwin.experiments.liquids.diagnostics.report import Diagnosis, Number, diagnose
-from spiketwin.experiments.liquids.diagnostics.separation import Separation, class_separation, input_distance, separation, state_distance
+from spiketwin.experiments.reservoirs.diagnostics.probe import Probe
+from spiketwin.experiments.reservoirs.diagnostics.ranks import Rank, generalisation_rank, kernel_quality, state_rank
+from spiketwin.experiments.reservoirs.diagnostics.report import Diagnosis, Number, diagnose
+from spiketwin.experiments.reservoirs.diagnostics.separation import Separation, class_separation, input_distance, separation, state_distance
 
 __all__ = [
     "Activity",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spiketwin.experiments.liquids.diagnostics.probe import Probe, jittered, repeated
+from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, jittered, repeated
 from spiketwin.models.encoders.shared import positive
 from spiketwin.models.reservoirs import Liquid
 

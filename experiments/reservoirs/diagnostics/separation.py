@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spiketwin.experiments.liquids.diagnostics.probe import Probe, filtered_every, mixed, read_spikes, restarted, together
+from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, filtered_every, mixed, read_spikes, restarted, together
 from spiketwin.models.encoders.shared import positive
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.spikes import Spikes

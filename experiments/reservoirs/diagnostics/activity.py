@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spiketwin.experiments.liquids.diagnostics.branching import population_activity
+from spiketwin.experiments.reservoirs.diagnostics.branching import population_activity
 from spiketwin.models.distances import isi_cv
 from spiketwin.models.spikes import Spikes
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from spiketwin.experiments.liquids.diagnostics.activity import Activity, activity
-from spiketwin.experiments.liquids.diagnostics.avalanches import Avalanches, PowerLaw, avalanches, fit_power_law
-from spiketwin.experiments.liquids.diagnostics.branching import Branching, branching_ratio, population_activity
-from spiketwin.experiments.liquids.diagnostics.degrees import Degrees, degrees
-from spiketwin.experiments.liquids.diagnostics.memory import Memory, memory_capacity
-from spiketwin.experiments.liquids.diagnostics.perturbations import Divergence, fading_memory, lyapunov_exponent, perturbation_growth
-from spiketwin.experiments.liquids.diagnostics.probe import Probe, membranes, read_spikes
-from spiketwin.experiments.liquids.diagnostics.ranks import Rank, generalisation_rank, kernel_quality
-from spiketwin.experiments.liquids.diagnostics.separation import Separation, separation
+from spiketwin.experiments.reservoirs.diagnostics.activity import Activity, activity
+from spiketwin.experiments.reservoirs.diagnostics.avalanches import Avalanches, PowerLaw, avalanches, fit_power_law
+from spiketwin.experiments.reservoirs.diagnostics.branching import Branching, branching_ratio, population_activity
+from spiketwin.experiments.reservoirs.diagnostics.degrees import Degrees, degrees
+from spiketwin.experiments.reservoirs.diagnostics.memory import Memory, memory_capacity
+from spiketwin.experiments.reservoirs.diagnostics.perturbations import Divergence, fading_memory, lyapunov_exponent, perturbation_growth
+from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, membranes, read_spikes
+from spiketwin.experiments.reservoirs.diagnostics.ranks import Rank, generalisation_rank, kernel_quality
+from spiketwin.experiments.reservoirs.diagnostics.separation import Separation, separation
 from spiketwin.models.reservoirs import Liquid, check_alive
 from spiketwin.models.spikes import Spikes, timestep
 
@@ -105,7 +105,7 @@ class Diagnosis:
 
     def figure(self) -> Figure:
         """One page: raster and rates, separation, ranks, memory, perturbations, branching, avalanches."""
-        from spiketwin.experiments.liquids.diagnostics.figure import page
+        from spiketwin.experiments.reservoirs.diagnostics.figure import page
 
         return page(self)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spiketwin.experiments.liquids.diagnostics.probe import Probe, membranes, restarted, together, toggled
+from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, membranes, restarted, together, toggled
 from spiketwin.models.encoders.shared import positive
 from spiketwin.models.reservoirs import INPUT, Liquid
 from spiketwin.models.reservoirs.response import threshold_distance

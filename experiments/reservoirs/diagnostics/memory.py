@@ -22,7 +22,7 @@ import numpy as np
 import scipy.stats
 from numpy.polynomial import Legendre
 
-from spiketwin.experiments.liquids.diagnostics.probe import Probe, filtered_every, read_spikes
+from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, filtered_every, read_spikes
 from spiketwin.models.encoders.shared import positive
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.spikes import Spikes, timestep

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spiketwin.experiments.liquids.senses import Sense, is_events, joined
 from spiketwin.experiments.protocol import write_bytes
+from spiketwin.experiments.reservoirs.senses import Sense, is_events, joined
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.recording import Recording
 from spiketwin.models.reservoirs import INPUT, Liquid, check_alive

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from spiketwin.experiments.data.events import EventSamples, HeldEvents
-from spiketwin.experiments.liquids import EventInput, LiquidRegressor, LiquidStateMachine, LiquidStates, OnOff
+from spiketwin.experiments.reservoirs import EventInput, LiquidRegressor, LiquidStateMachine, LiquidStates, OnOff
 from spiketwin.models.reservoirs import LiquidError, liquid
 from spiketwin.rules.readouts import FilteredSpikes, Membranes, SpikeCounts
 
