@@ -221,6 +221,8 @@ def _integrate(cell: Cell) -> str:
     # as wide as what it is compared with: in 64 bits the loop's vectors would hold half as many neurons
     lines += ["    _step = int32(_now)"] if spec.refractory_kind == "time" else []
     lines += _loads(cell, cell.scalars, cell.vectors, cell.signals)
+    # numba computes in double precision where a whole number meets a single one
+    lines += ["    real = _states.dtype.type"]
     lines += ["    _all_noise = _noise[_t, _b]"] if spec.is_noisy else []
     lines += ["    _all_uniform = _uniform[_t, _b]"] if spec.has_random_threshold else []
     lines += ["    for _n in range(_low, _high):"]
@@ -231,7 +233,7 @@ def _integrate(cell: Cell) -> str:
             lines += ["        active = _hold[_n] <= _step"]
         case "condition":
             lines += [f"        active = (_hold[_n] == 0) | (not ({condition}))", "        _hold[_n] = not active"]
-    lines += [f"        {name} = {code(expression, 'numba')}" for name, expression in step.assignments]
+    lines += [f"        {name} = {code(expression, 'kernel')}" for name, expression in step.assignments]
     lines += [f"        _all_{s}[_n] = {s} = {s}_new" for s in spec.states]
     if spec.threshold:
         spike = f"({threshold}) {'>' if margin(spec)[1] else '>='} 0"
