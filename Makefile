@@ -38,7 +38,7 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"spiketwin needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Name another: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel torch==2.13.0
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e ".[dev,notebooks,neo,sweep,cluster,events]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e ".[dev,notebooks,neo,sweep,cluster,events,reservoirs]"
 	@touch $@
 
 install: $(READY)
