@@ -1,7 +1,7 @@
-"""Liquid state machines as estimators: an input becomes spikes (senses.py), a liquid answers them (states.py), a read-out learns (estimator.py);
+"""Liquid state machines as estimators: an input becomes spikes (senses/), a liquid answers them (states.py), a read-out learns (estimator.py);
 diagnostics/ says what a liquid is like."""
 
 from spiketwin.experiments.reservoirs.estimator import LiquidRegressor, LiquidStateMachine, LiquidStates
-from spiketwin.experiments.reservoirs.senses import EventInput, OnOff
+from spiketwin.experiments.reservoirs.senses import BSA, Delta, EventInput, OnOff, Spectrogram
 
-__all__ = ["EventInput", "LiquidRegressor", "LiquidStateMachine", "LiquidStates", "OnOff"]
+__all__ = ["BSA", "Delta", "EventInput", "LiquidRegressor", "LiquidStateMachine", "LiquidStates", "OnOff", "Spectrogram"]

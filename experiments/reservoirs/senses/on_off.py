@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array
 
+from spiketwin.experiments.reservoirs.senses.series import series
 from spiketwin.models.encoders.shared import positive, whole_steps
 from spiketwin.models.spikes import Spikes
 
@@ -23,7 +23,7 @@ class OnOff(BaseEstimator):
 
     def fit(self, X) -> OnOff:
         positive(rate_hz=self.rate_hz)
-        values = self._values(X)
+        values = series(X)
         rows = values.reshape(-1, values.shape[2])
         self.mean_, spread = rows.mean(axis=0), rows.std(axis=0)
         self.scale_ = np.where(spread > 0, spread, 1.0)
@@ -31,7 +31,7 @@ class OnOff(BaseEstimator):
         return self
 
     def spikes(self, X, *, dt_ms: float, duration_ms: float) -> tuple[Spikes, np.ndarray]:
-        values, steps = self._values(X), whole_steps(duration_ms, dt_ms, "duration_ms")
+        values, steps = series(X), whole_steps(duration_ms, dt_ms, "duration_ms")
         z = np.clip((values - self.mean_) / self.scale_, -3, 3)
         rate = np.concatenate([np.maximum(z, 0), np.maximum(-z, 0)], axis=2) * (self.rate_hz * dt_ms * 1e-3)
         held = rate[:, np.arange(steps) * rate.shape[1] // steps]  # [B, T, inputs]
@@ -40,10 +40,3 @@ class OnOff(BaseEstimator):
         before = np.concatenate([np.broadcast_to(phase[:, :1] - held[:, :1], phase[:, :1].shape), phase[:, :-1]], axis=1)
         fired = np.floor(phase + 1e-9) > np.floor(before + 1e-9)
         return Spikes(*np.nonzero(fired.transpose(1, 0, 2)), shape=(steps, len(z), self.inputs_), dt_ms=dt_ms), np.full(len(z), steps)
-
-    @staticmethod
-    def _values(X) -> np.ndarray:
-        values = check_array(X, dtype=float, allow_nd=True)
-        if values.ndim not in (2, 3):
-            raise ValueError(f"X has shape {values.shape}; give [samples, features] or [samples, steps, channels]")
-        return values[:, None] if values.ndim == 2 else values
