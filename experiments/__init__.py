@@ -33,6 +33,7 @@ EXPERIMENTS = {
     "shd": "spiketwin.experiments.studies.gradients.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.gradients.spoken",
+    "spoken_digits": "spiketwin.experiments.studies.reservoirs.spoken_digits",
     "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
     "stdp_pretraining": "spiketwin.experiments.studies.semi_supervised.stdp_pretraining",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",

@@ -31,12 +31,21 @@ class OnOff(BaseEstimator):
         return self
 
     def spikes(self, X, *, dt_ms: float, duration_ms: float) -> tuple[Spikes, np.ndarray]:
-        values, steps = series(X), whole_steps(duration_ms, dt_ms, "duration_ms")
-        z = np.clip((values - self.mean_) / self.scale_, -3, 3)
-        rate = np.concatenate([np.maximum(z, 0), np.maximum(-z, 0)], axis=2) * (self.rate_hz * dt_ms * 1e-3)
-        held = rate[:, np.arange(steps) * rate.shape[1] // steps]  # [B, T, inputs]
-        # a channel fires where its phase passes a whole number; phases start apart, so that equal rates are not in step
-        phase = np.cumsum(held, axis=1) + np.arange(self.inputs_) * 0.6180339887 % 1
-        before = np.concatenate([np.broadcast_to(phase[:, :1] - held[:, :1], phase[:, :1].shape), phase[:, :-1]], axis=1)
-        fired = np.floor(phase + 1e-9) > np.floor(before + 1e-9)
-        return Spikes(*np.nonzero(fired.transpose(1, 0, 2)), shape=(steps, len(z), self.inputs_), dt_ms=dt_ms), np.full(len(z), steps)
+        values = series(X)
+        spikes = on_off((values - self.mean_) / self.scale_, rate_hz=self.rate_hz, dt_ms=dt_ms, duration_ms=duration_ms)
+        return spikes, np.full(len(values), spikes.shape[0])
+
+
+def on_off(z: np.ndarray, *, rate_hz: float, dt_ms: float, duration_ms: float) -> Spikes:
+    """Regular spikes of z [samples, frames, channels], each frame held for an equal share of the duration.
+
+    Channels of z come first where it is positive, then again where it is negative, at |z| · rate_hz, |z| = 3 at most.
+    """
+    steps, z = whole_steps(duration_ms, dt_ms, "duration_ms"), np.clip(z, -3, 3)
+    rate = np.concatenate([np.maximum(z, 0), np.maximum(-z, 0)], axis=2) * (rate_hz * dt_ms * 1e-3)
+    held = rate[:, np.arange(steps) * rate.shape[1] // steps]  # [B, T, inputs]
+    # a channel fires where its phase passes a whole number; phases start apart, so that equal rates are not in step
+    phase = np.cumsum(held, axis=1) + np.arange(rate.shape[2]) * 0.6180339887 % 1
+    before = np.concatenate([np.broadcast_to(phase[:, :1] - held[:, :1], phase[:, :1].shape), phase[:, :-1]], axis=1)
+    fired = np.floor(phase + 1e-9) > np.floor(before + 1e-9)
+    return Spikes(*np.nonzero(fired.transpose(1, 0, 2)), shape=(steps, len(z), rate.shape[2]), dt_ms=dt_ms)
