@@ -2,6 +2,6 @@
 diagnostics/ says what a liquid is like."""
 
 from spiketwin.experiments.reservoirs.estimator import LiquidRegressor, LiquidStateMachine, LiquidStates
-from spiketwin.experiments.reservoirs.senses import BSA, Delta, EventInput, OnOff, Spectrogram
+from spiketwin.experiments.reservoirs.senses import BSA, Delta, EventInput, OnOff, Rates, Spectrogram
 
-__all__ = ["BSA", "Delta", "EventInput", "LiquidRegressor", "LiquidStateMachine", "LiquidStates", "OnOff", "Spectrogram"]
+__all__ = ["BSA", "Delta", "EventInput", "LiquidRegressor", "LiquidStateMachine", "LiquidStates", "OnOff", "Rates", "Spectrogram"]

@@ -59,9 +59,9 @@ class Config:
     """Factor on the recurrent weights of a liquid."""
     input_scale: float = 4.0
     """Factor on those of its input."""
-    echo_leak: float = 0.3
+    echo_leak: float = 0.1
     """Share of a unit's state that a step replaces."""
-    echo_radius: float = 0.9
+    echo_radius: float = 1.3
     """Spectral radius of the recurrent weights."""
     echo_input: float = 0.3
     """Size of the weights of the input."""

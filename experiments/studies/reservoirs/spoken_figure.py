@@ -40,5 +40,5 @@ def draw(result: Result) -> Figure:
             axes.set_xticklabels([f"{size:,}" for size in sizes])
             axes.minorticks_off()
             axes.grid(axis="y", color=PALE)
-        axes.legend(fontsize=8)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure

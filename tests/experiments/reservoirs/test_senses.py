@@ -9,8 +9,9 @@ from sklearn.base import clone
 
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.recordings import Recordings
-from spiketwin.experiments.reservoirs import BSA, Delta, LiquidStateMachine, OnOff, Spectrogram
+from spiketwin.experiments.reservoirs import BSA, Delta, LiquidStateMachine, OnOff, Rates, Spectrogram
 from spiketwin.experiments.reservoirs.senses.bsa import bsa, bsa_value
+from spiketwin.experiments.reservoirs.senses.on_off import regular
 from spiketwin.experiments.reservoirs.senses.series import on_grid
 from spiketwin.experiments.reservoirs.senses.spectrogram import hz, mel, mel_bands, sound
 
@@ -235,3 +236,34 @@ def test_a_wav_file_is_read_or_named(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             sound(path, rate_hz=RATE_HZ)
+
+
+def test_rates_are_regular_trains_of_their_share_of_the_highest() -> None:
+    X = np.array([[0.0, 64.0, 255.0], [255.0, 255.0, 0.0]])
+    spikes, ends = Rates(rate_hz=100.0, highest=255.0).fit(X).spikes(X, dt_ms=1.0, duration_ms=1000.0)
+    assert spikes.shape == (1000, 2, 3) and list(ends) == [1000, 1000]
+    counts = np.zeros((2, 3))
+    np.add.at(counts, (spikes.batch, spikes.neuron), 1)
+    np.testing.assert_allclose(counts, X / 255 * 100, atol=1)
+    intervals = np.diff(spikes.step[(spikes.batch == 0) & (spikes.neuron == 2)])
+    assert set(intervals) == {10}
+
+
+def test_a_spike_falls_where_the_phase_passes_a_whole_number() -> None:
+    rng = np.random.default_rng(0)
+    rates_hz = np.round(rng.uniform(0, 1500, (5, 7, 4)), -1) * (rng.random((5, 7, 4)) < 0.7)  # some above one in a step
+    held = rates_hz[:, np.arange(40) * 7 // 40] * 1e-3
+    phase = np.cumsum(held, axis=1) + np.arange(4) * 0.6180339887 % 1
+    before = np.concatenate([(np.arange(4) * 0.6180339887 % 1 + np.zeros((5, 1, 4))), phase[:, :-1]], axis=1)
+    expected = np.nonzero((np.floor(phase + 1e-9) > np.floor(before + 1e-9)).transpose(1, 0, 2))
+    found = regular(rates_hz, dt_ms=1.0, duration_ms=40.0)
+    for a, b in zip((found.step, found.batch, found.neuron), expected):
+        np.testing.assert_array_equal(a, b)
+    assert len(found) > 300
+
+
+def test_rates_beyond_their_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="highest = 1"):
+        Rates().fit(np.array([[0.0, 2.0]]))
+    with pytest.raises(ValueError, match="rate_hz"):
+        Rates(rate_hz=-1.0).fit(np.array([[0.0, 0.5]]))
