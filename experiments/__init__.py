@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "fashion_ttfs": "spiketwin.experiments.studies.gradients.fashion_ttfs",
     "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
+    "liquid_images": "spiketwin.experiments.studies.reservoirs.liquid_images",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
     "network_facts": "spiketwin.experiments.studies.reservoirs.network_facts",
     "parameter_study_braille": "spiketwin.experiments.studies.parameters.parameter_study_braille",
@@ -34,8 +35,8 @@ EXPERIMENTS = {
     "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.gradients.spoken",
     "spoken_digits": "spiketwin.experiments.studies.reservoirs.spoken_digits",
-    "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
     "stdp_pretraining": "spiketwin.experiments.studies.semi_supervised.stdp_pretraining",
+    "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
 }

@@ -40,6 +40,25 @@ def reaches(share: float, *, heard: float = np.inf) -> Wiring:
     return connect
 
 
+def sees(width: int, channels: int, *, side: int) -> Wiring:
+    """Every neuron hears so many channels of one square of width x width pixels, of an image of side x side that is read row by row.
+
+    Raises ValueError when the square is larger than the image, holds fewer channels, or the input is no such image.
+    """
+    if not (1 <= width <= side and 1 <= channels <= width**2):
+        raise ValueError(f"a square of width = {width} must fit an image of side = {side} and hold channels = {channels} pixels")
+
+    def connect(rng: np.random.Generator, size: int, inputs: int) -> scipy.sparse.csr_array:
+        if inputs != side**2:
+            raise ValueError(f"the input has {inputs} channels, but an image of side = {side} has {side**2}; set side to that of the image")
+        corner = rng.integers(0, side - width + 1, (size, 2))
+        pixel = np.stack([rng.permutation(width**2)[:channels] for _ in range(size)])
+        row, column = corner[:, :1] + pixel // width, corner[:, 1:] + pixel % width
+        return _matrix(np.repeat(np.arange(size), channels), (row * side + column).ravel(), (size, inputs))
+
+    return connect
+
+
 def _matrix(post: np.ndarray, pre: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_array:
     matrix = scipy.sparse.csr_array((np.ones(len(pre), dtype=bool), (post, pre)), shape=shape)
     matrix.sort_indices()

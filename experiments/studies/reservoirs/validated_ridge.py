@@ -1,7 +1,8 @@
 """One read-out for all listeners: ridge regression onto the classes, its penalty chosen on validation.
 
 Each class has a target of 1 for its samples and -1 for the others; the answer is the class whose prediction is largest. With more
-features than samples the regression is solved in the samples: Z' (Z Z' + alpha)^-1 y, with Z the standardised features, y the centred targets.
+features than samples the regression is solved in the samples, Z' (Z Z' + alpha)^-1 y, else in the features, (Z' Z + alpha)^-1 Z' y, with Z
+the standardised features and y the centred targets.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ def accuracies(features: np.ndarray, labels: np.ndarray, known: np.ndarray, aske
     mean, spread = learnt.mean(axis=0), learnt.std(axis=0)
     scale = np.where(spread > 0, spread, 1)
     z, other = (learnt - mean) / scale, (np.asarray(features[asked], np.float32) - mean) / scale
-    gram, across = (z @ z.T).astype(float), (other @ z.T).astype(float)
     targets = 2.0 * (labels[known][:, None] == np.arange(labels.max() + 1)) - 1
     usual = targets.mean(axis=0)
+    y = targets - usual
+    # either both sides are as many as the samples, or as many as the features
+    wide = z.shape[1] > len(z)
+    gram = (z @ z.T if wide else z.T @ z).astype(float)
+    left, right = ((other @ z.T).astype(float), y) if wide else (other.astype(float), (z.T @ y.astype(np.float32)).astype(float))
     found = []
     for alpha in alphas:
-        weights = solve(gram + alpha * np.eye(len(gram)), targets - usual, assume_a="pos")
-        found.append(100 * float(np.mean((across @ weights + usual).argmax(axis=1) == labels[asked])))
+        weights = solve(gram + alpha * np.eye(len(gram)), right, assume_a="pos")
+        found.append(100 * float(np.mean((left @ weights + usual).argmax(axis=1) == labels[asked])))
     return found

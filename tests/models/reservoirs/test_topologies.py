@@ -21,7 +21,7 @@ from spiketwin.models.reservoirs.topology import (
     ring,
     small_world,
 )
-from spiketwin.models.reservoirs.wiring import listens_to, reaches
+from spiketwin.models.reservoirs.wiring import listens_to, reaches, sees
 
 
 def connected(topology, size=400, seed=0):
@@ -200,6 +200,9 @@ def test_without_the_balance_an_outlier_would_set_the_scale():
         (lambda: modular(0), "modules = 0"),
         (lambda: modular(2, within=-1), "within = -1 is a probability"),
         (lambda: listens_to(0), "channels = 0"),
+        (lambda: sees(9, 4, side=8), "width = 9"),
+        (lambda: sees(2, 5, side=8), "channels = 5"),
+        (lambda: sees(2, 3, side=8)(np.random.default_rng(0), 5, 65), "side = 8 has 64"),
         (lambda: reaches(0), "share = 0"),
         (lambda: spectrally_scaled(drawn(1.0), radius=0), "radius = 0 must be positive"),
         (lambda: strong(tightly_balanced(drawn(MEAN)), 20, fixed_in_degree(5, 0)), "has no inhibition.*raise the connection probability"),
@@ -209,3 +212,14 @@ def test_without_the_balance_an_outlier_would_set_the_scale():
 def test_bad_input(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_a_neuron_sees_pixels_of_one_square() -> None:
+    seen = sees(3, 5, side=10)(np.random.default_rng(0), 2000, 100).toarray()
+    assert (seen.sum(axis=1) == 5).all()
+    row, column = np.divmod(np.arange(100), 10)
+    for neuron in seen:
+        assert np.ptp(row[neuron]) <= 2 and np.ptp(column[neuron]) <= 2
+    # a corner of the image lies in one of 64 squares, which shows 5 of its 9 pixels; one in the middle in nine
+    assert seen[:, 0].mean() == pytest.approx(5 / 9 / 64, abs=0.01)
+    assert seen[:, 55].mean() == pytest.approx(9 * 5 / 9 / 64, abs=0.03)
