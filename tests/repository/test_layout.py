@@ -215,7 +215,7 @@ def pins():
 def test_pinned_versions_lie_in_the_stated_ranges():
     project = PYPROJECT["project"]
     wanted = list(project["dependencies"])
-    for extra in ("dev", "notebooks", "neo", "sweep", "cluster", "events"):  # what make installs
+    for extra in ("dev", "notebooks", "neo", "sweep", "cluster", "events", "reservoirs"):  # what make installs
         wanted += project["optional-dependencies"][extra]
     pinned = {canonicalize_name(name): version for name, version in pins().items()}
     for requirement in map(Requirement, wanted):

@@ -105,3 +105,16 @@ def test_the_penalty_does_not_see_the_test() -> None:
     other = judge(features, shuffled, split)
     assert (other.alpha, other.validation) == (found.alpha, found.validation)
     assert found.test > 40 > other.test
+
+
+def test_smoke(data_dir) -> None:
+    data_dir("fsdd")
+    result = spoken_digits.smoke()
+    names = ("front_end", "front_end_spikes", "50", "unconnected_50", "echo_state_50")
+    for name in names:
+        assert result.mean(f"official_{name}") > 60 and result.mean(f"speaker_out_{name}") > 30, name
+        assert list(result.curves[name]) == ["george"]
+    # two epochs of a small network; chance is 10 %
+    assert result.mean("validation_official_rsnn") > 15
+    panels = spoken_digits.draw(result).axes
+    assert len(panels) == 2 and len(panels[0].lines) == 3 * 2 + 2
