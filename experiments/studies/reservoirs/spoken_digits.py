@@ -4,8 +4,8 @@
     speaker_out    for each speaker: all 500 words for test, those of the next speaker for validation, the other four for training
 
 Everybody hears the same words (spoken_words.py); all but rsnn have the same read-out (validated_ridge.py), which learns from training
-and validation words once its penalty is chosen. Settings of liquid, echo state network and rsnn were chosen on the validation words of
-speaker_out, at 500 neurons, seed 0.
+and validation words once its penalty is chosen. Settings of the liquid (out of twenty) and of the echo state network (out of twelve) were chosen
+on the validation words of speaker_out, at 500 neurons, seed 0; those of rsnn are those of the study `spoken`, with twice its learning rate.
 
 Source: Jackson et al. 2018 (recordings); Maass, Natschläger & Markram 2002 (liquids).
 """
