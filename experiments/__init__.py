@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "fashion_conv": "spiketwin.experiments.studies.gradients.fashion_conv",
     "fashion_ttfs": "spiketwin.experiments.studies.gradients.fashion_ttfs",
     "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
+    "good_liquid": "spiketwin.experiments.studies.reservoirs.good_liquid",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
     "liquid_images": "spiketwin.experiments.studies.reservoirs.liquid_images",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
