@@ -140,4 +140,5 @@ def _summed(spikes: Spikes, stretch: np.ndarray, heard: np.ndarray, reads: int, 
     """Values of spikes added up for each trial, stretch and neuron [B, reads, N]."""
     _, trials, neurons = spikes.shape
     where = (spikes.batch[heard] * reads + stretch) * neurons + spikes.neuron[heard]
-    return np.bincount(where, value, minlength=trials * reads * neurons).reshape(trials, reads, neurons)
+    # of no spike at all, numpy counts in whole numbers
+    return np.bincount(where, value, minlength=trials * reads * neurons).astype(float, copy=False).reshape(trials, reads, neurons)

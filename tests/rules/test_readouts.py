@@ -39,6 +39,12 @@ def test_filtered_spikes_are_the_filter_run_step_by_step():
     np.testing.assert_allclose(rows, np.stack([expected[k] for k in (9, 19, 29, 39)], axis=1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("features", [FilteredSpikes(reads=3), SpikeCounts(bins=3)])
+def test_a_population_without_a_spike_gives_zeros(features):
+    silent = Recording("compiled", "exact", 0.5, {"cells": Spikes([], [], [], (8, 2, 2), 0.5)}, {}, {}, 0)
+    np.testing.assert_array_equal(features.read(silent, ["cells"], np.array([8, 4])), np.zeros((2, 6)))
+
+
 def test_counts_and_membranes_by_hand():
     ends = np.array([8, 4])
     np.testing.assert_array_equal(SpikeCounts(2).read(RECORDING, ["cells"], ends), [[2, 0, 0, 0], [0, 1, 1, 0]])
