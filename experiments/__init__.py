@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
     "good_liquid": "spiketwin.experiments.studies.reservoirs.good_liquid",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
+    "liquid_ensembles": "spiketwin.experiments.studies.reservoirs.liquid_ensembles",
     "liquid_images": "spiketwin.experiments.studies.reservoirs.liquid_images",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
     "network_facts": "spiketwin.experiments.studies.reservoirs.network_facts",

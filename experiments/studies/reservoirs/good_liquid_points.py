@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from spiketwin.experiments.data import load
@@ -122,16 +123,16 @@ class Task:
             check=False,
         )
 
-    def accuracies(self, see: Callable[[Samples], np.ndarray]) -> dict[str, float]:
-        """Percent right: of training samples that the read-out did not learn, in four folds, and of test samples when it has learnt all."""
-        states = see(self.train)
-        folds = cross_val_score(_readout(), states, self.train.labels, cv=StratifiedKFold(4, shuffle=True, random_state=0))
-        test = _readout().fit(states, self.train.labels).score(see(self.test), self.test.labels)
+    def accuracies(self, see: Callable[[Samples], np.ndarray], *before: BaseEstimator) -> dict[str, float]:
+        """Percent right: of training samples that the read-out did not learn, in four folds, and of test samples when it has learnt all.
+
+        before: transformers in front of the read-out.
+        """
+        states, labels = see(self.train), self.train.labels
+        readout = make_pipeline(*before, StandardScaler(), RidgeClassifierCV(ALPHAS))
+        folds = cross_val_score(readout, states, labels, cv=StratifiedKFold(4, shuffle=True, random_state=0))
+        test = readout.fit(states, labels).score(see(self.test), self.test.labels)
         return {"validation": 100 * float(folds.mean()), "test": 100 * float(test)}
-
-
-def _readout() -> Pipeline:
-    return make_pipeline(StandardScaler(), RidgeClassifierCV(ALPHAS))
 
 
 def rows(part: Samples) -> np.ndarray:
