@@ -90,10 +90,12 @@ def run(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = 
     return result
 
 
+SMOKE = Config(30, (0.0, 1.0, 3.0), (0.5, 1.0), (20.0,), (0.0, 0.5), (30,), random=2, samples=120, row_ms=10.0)
+
+
 def smoke() -> Result:
     """Few small liquids: seconds."""
-    few = Config(30, (0.0, 1.0, 3.0), (0.5, 1.0), (20.0, 40.0), (0.0, 0.5), (30, 40), random=3, samples=120, row_ms=10.0)
-    return run(few, seed=0, quiet=True)
+    return run(SMOKE, seed=0, quiet=True)
 
 
 def summarised(found: Sequence[Mapping[str, Any]], size: int, front_end: Mapping[str, float]) -> dict[str, float]:

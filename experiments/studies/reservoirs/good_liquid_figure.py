@@ -62,7 +62,7 @@ def draw(result: Result) -> Figure:
             x, (mean, spread) = _line(seeds, "connection_scale", name)
             exponents.errorbar(x, mean, spread, color=colour, marker="s", markersize=3, linewidth=1.2, label=label)
         exponents.set_ylabel("growth of a difference (1/s)")
-        exponents.legend(fontsize=7, loc="lower right")
+        exponents.legend(fontsize=7, loc="lower center")
         panels = lower.subplots(1, len(LABELS), sharey=True)
         for axes, (axis, label) in zip(panels, LABELS.items()):
             x, values = _line(seeds, axis, "validation")

@@ -89,9 +89,12 @@ def run(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = 
     return result
 
 
+SMOKE = Config(45, (1.0,), (4.0,), heard=4, samples=120, row_ms=15.0)
+
+
 def smoke() -> Result:
     """Few neurons and digits: seconds."""
-    return run(Config(45, (1.0,), (4.0,), heard=4, samples=120, row_ms=15.0), seed=0, quiet=True)
+    return run(SMOKE, seed=0, quiet=True)
 
 
 def accuracies(kind: str, of: Mapping[str, float], size: int, task: Task, heard: Spikes, seed: int) -> dict[str, float] | None:

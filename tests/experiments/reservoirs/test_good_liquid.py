@@ -88,11 +88,12 @@ def test_points_are_kept_and_those_of_other_settings_refused(tmp_path):
 
 
 def test_a_small_run_goes_on_and_draws(tmp_path, monkeypatch):
-    few = Config(30, (0.0, 1.0), (1.0,), (20.0,), (0.0,), (30,), random=1, samples=80, row_ms=10.0)
-    first = study.run(few, 0, folder=tmp_path, quiet=True)
+    first = study.run(study.SMOKE, 0, folder=tmp_path, quiet=True)
     assert (tmp_path / "good_liquid_seed_0.png").stat().st_size > 5000
-    assert first.metrics["size_30"] == first.metrics["plain_test"] and len(first.curves["points"]) == 7
+    assert first.metrics["size_30"] == first.metrics["plain_test"]
+    assert len(first.curves["points"]) == len(list(points(30, study.SMOKE.axes, 2)))
     monkeypatch.setattr(study, "measure", None)  # nothing is measured again
-    again = study.run(few, 0, folder=tmp_path, quiet=True)
+    again = study.run(study.SMOKE, 0, folder=tmp_path, quiet=True)
     assert again.metrics == first.metrics and again.curves == first.curves
-    study.draw(combine([first, study.single(study, few, 1, {n: m["mean"] for n, m in first.metrics.items()}, curves=first.curves)]))
+    other = study.single(study, study.SMOKE, 1, {n: m["mean"] for n, m in first.metrics.items()}, curves=first.curves)
+    assert len(study.draw(combine([first, other])).axes) == 8
