@@ -45,7 +45,7 @@ class Config:
     """Neurons in all, a multiple of three."""
     connection_scales: tuple[float, ...] = (0.5, 1.0, 1.5)
     """Factors on recurrent weights that validation chooses from; those of an adaptive liquid are where it begins."""
-    input_scales: tuple[float, ...] = (2.0, 4.0)
+    input_scales: tuple[float, ...] = (4.0, 8.0)
     """Factors on the weights of the input that validation chooses from."""
     heard: int = 100
     """Training digits that adaptive liquids adapt to."""
