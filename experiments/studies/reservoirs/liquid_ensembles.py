@@ -74,8 +74,7 @@ def run(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = 
         for k, kind in enumerate(KINDS):
             tried = []
             for j, of in enumerate(settings):
-                make = lambda kind=kind, of=of: accuracies(kind, of, config.size, task, heard, seed)  # noqa: E731
-                tried.append(kept.get(f"{kind} {of}", make))
+                tried.append(kept.get(f"{kind} {of}", lambda kind=kind, of=of: accuracies(kind, of, config.size, task, heard, seed)))
                 show.update(k * len(settings) + j + 1, kind)
             found[kind], chosen[kind] = best(kind, tried, settings)
         attended = kept.get("deep_attention", lambda: attention(chosen["deep"], config.size, task, heard, seed))
