@@ -1,0 +1,171 @@
+"""Liquids driven by currents, and FORCE learning: a read-out that is fed back while it learns.
+
+    neuron n gets the current weights[n] · u for every_ms, then for the next u
+    z = w · x,  x the filtered spikes;  u = z closes the loop, and recursive least squares bring z to the target at each u
+
+As the loop runs on its own output while w learns, w learns to correct what its own errors lead to: closed without learning, the liquid
+goes on producing the target.
+
+Source: Sussillo & Abbott 2009, Neuron 63:544, figure 2 (FORCE); Nicola & Clopath 2017, Nature Communications 8:2208, for spiking neurons.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spiketwin.models.encoders.shared import positive
+from spiketwin.models.engines.compiled import CompiledEngine
+from spiketwin.models.network import Network
+from spiketwin.models.neurons import cuba_lif
+from spiketwin.models.reservoirs import Liquid
+from spiketwin.models.reservoirs.response import holding_current, threshold_distance
+from spiketwin.models.spikes import timestep
+from spiketwin.rules.readouts import RecursiveLeastSquares
+
+HELD = "i_held"
+USUAL_HZ = 50.0  # rates are read in this unit, membranes in the distance from rest to threshold: numbers of about one size
+# a drive of a session is constant, but its states may be written between two runs: this one stays what it is told to be
+held_lif = replace(
+    cuba_lif,
+    name="held_lif",
+    equations=f"""
+        dv/dt = (v_rest - v + r*(i_syn + i_ext + {HELD}))/tau_mem : volt (unless refractory)
+        di_syn/dt = -i_syn/tau_syn : amp
+        d{HELD}/dt = 0*{HELD}/tau_syn : amp
+        i_ext : amp
+    """,
+)
+
+
+class Moment(NamedTuple):
+    """A state to go back to: the session's, and the filtered spikes."""
+
+    session: bytes
+    traces: np.ndarray
+
+
+class Driven:
+    """A liquid that hears numbers as currents and answers in features, one row for each.
+
+    liquid: of one population of cuba_lif.  weights: [size, inputs] in the current that holds a neuron at threshold.
+    every_ms: how long each number lasts.  taus_ms: of the filters of spikes.  membranes: whether the mean of v over each every_ms is
+    read, too. A row has size · (filters + membranes) numbers: all neurons through the first filter, through the second, …, membranes.
+    Raises ValueError for another neuron model, or weights of another shape.
+    """
+
+    def __init__(
+        self,
+        liquid: Liquid,
+        weights: np.ndarray,
+        *,
+        every_ms: float = 20.0,
+        taus_ms: Sequence[float] = (20.0,),
+        membranes: bool = False,
+        dt_ms: float = 1.0,
+        engine: CompiledEngine | None = None,
+    ) -> None:
+        (cells, *others), weights = liquid.network.populations, np.asarray(weights, float)
+        if others or cells.neuron.name != cuba_lif.name:
+            kinds = ", ".join(p.neuron.name for p in liquid.network.populations)
+            raise ValueError(f"the liquid is of {kinds}; only one population of {cuba_lif.name} has a current to hold, build it of that")
+        if weights.ndim != 2 or len(weights) != liquid.size:
+            raise ValueError(f"weights have shape {weights.shape}; give [size, inputs] for {liquid.size} neurons")
+        self._steps = int(timestep(every_ms, dt_ms))
+        if self._steps < 1:
+            raise ValueError(f"every_ms = {every_ms} is shorter than dt_ms = {dt_ms}; lengthen it")
+        for tau in taus_ms:
+            positive(taus_ms=tau)
+        self.size, self._name, self._duration_ms = liquid.size, cells.name, self._steps * dt_ms
+        self._weights = weights * holding_current(cells.neuron)[1]
+        self._threshold, self._membranes = threshold_distance(cells.neuron), membranes
+        self._rest = cells.parameter_values()["v_rest"]
+        held = Network([replace(cells, neuron=held_lif)], liquid.network.projections, liquid.network.sources)
+        self._start = lambda: (engine or CompiledEngine(threads=1)).start(held, dt_ms=dt_ms, scheme="exact")
+        age_ms, self._taus_ms = (self._steps - np.arange(self._steps)) * dt_ms, np.asarray(taus_ms, float)[:, None]
+        self._kernels = np.exp(-age_ms / self._taus_ms)  # of a spike in each step, at the end [filters, steps]
+        self.restart()
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return self.size * (len(self._taus_ms) + self._membranes)
+
+    def restart(self) -> None:
+        """From the liquid's own start, with silent filters."""
+        self._session = self._start()
+        self._held = self._session.state(self._name, HELD)
+        self._traces = np.zeros((len(self._taus_ms), self.size))
+        self.spikes = 0
+
+    def hear(self, u: np.ndarray) -> np.ndarray:
+        """The row after u [inputs] has been heard."""
+        self._held[:] = self._weights @ u
+        record = {self._name: ("v",)} if self._membranes else None
+        answer = self._session.run(duration_ms=self._duration_ms, record=record)
+        fired = answer.spikes[self._name]
+        self.spikes += len(fired)
+        self._traces *= np.exp(-self._duration_ms / self._taus_ms)
+        for trace, kernel in zip(self._traces, self._kernels, strict=True):
+            trace += np.bincount(fired.neuron, kernel[fired.step], minlength=self.size)
+        rates = self._traces / self._taus_ms * (1e3 / USUAL_HZ)
+        if not self._membranes:
+            return rates.ravel()
+        v = (answer.states[self._name]["v"][:, 0].mean(axis=0) - self._rest) / self._threshold
+        return np.concatenate([rates.ravel(), v])
+
+    def follow(self, u: np.ndarray) -> np.ndarray:
+        """Rows [T, width] of one number after the other, u [T, inputs]."""
+        return np.array([self.hear(now) for now in u])
+
+    def rate_hz(self) -> float:
+        """Mean rate of all neurons since the start."""
+        return self.spikes / self.size / max(self._session.time_ms, 1e-9) * 1e3
+
+    def mark(self) -> Moment:
+        """The state now, for back()."""
+        with tempfile.TemporaryDirectory() as folder:
+            return Moment(self._session.save(Path(folder) / "now.npz").read_bytes(), self._traces.copy())
+
+    def back(self, to: Moment) -> None:
+        """To a state that mark() gave."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "now.npz"
+            path.write_bytes(to.session)
+            self._session.load(path)
+        self._traces = to.traces.copy()
+
+
+class Force:
+    """A driven liquid whose read-out is fed back: z [outputs] is heard as the next u.
+
+    alpha: penalty on the weights of the read-out; a small one learns fast (1/alpha is Sussillo & Abbott's P(0)).
+    Raises ValueError unless the liquid has as many inputs as there are outputs.
+    """
+
+    def __init__(self, driven: Driven, *, outputs: int = 1, alpha: float = 1.0) -> None:
+        if driven._weights.shape[1] != outputs:
+            raise ValueError(f"the liquid hears {driven._weights.shape[1]} numbers, but {outputs} are fed back; make them equal")
+        self.driven, self.output = driven, np.zeros(outputs)
+        self.readout = RecursiveLeastSquares(alpha=alpha)
+
+    def learn(self, target: np.ndarray) -> np.ndarray:
+        """What came out [T, outputs] while it was taught `target` [T, outputs], each before the step that corrects it."""
+        return np.array([self._step(wanted) for wanted in np.asarray(target, float)])
+
+    def run(self, steps: int) -> np.ndarray:
+        """What comes out [T, outputs] of the closed loop, without learning."""
+        return np.array([self._step() for _ in range(steps)])
+
+    def _step(self, wanted: np.ndarray | None = None) -> np.ndarray:
+        x = self.driven.hear(self.output)
+        known = hasattr(self.readout, "coef_")
+        self.output = self.readout.coef_ @ x + self.readout.intercept_ if known else np.zeros_like(self.output)
+        if wanted is not None:
+            self.readout.partial_fit(x[None], wanted[None])
+        return self.output
