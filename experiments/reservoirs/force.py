@@ -1,7 +1,9 @@
 """Liquids driven by currents, and FORCE learning: a read-out that is fed back while it learns.
 
     neuron n gets the current weights[n] · u for every_ms, then for the next u
-    z = w · x,  x the filtered spikes;  u = z closes the loop, and recursive least squares bring z to the target at each u
+    x(t) = Σ_k (t - t_k)/tau exp(-(t - t_k)/tau)     over the spikes of a neuron: they pass twice through a filter of tau, which
+    z = w · x                                        smoothes what single spikes would make jump
+    u = z closes the loop, and recursive least squares bring z to the target at each u
 
 As the loop runs on its own output while w learns, w learns to correct what its own errors lead to: closed without learning, the liquid
 goes on producing the target.
@@ -44,10 +46,11 @@ held_lif = replace(
 
 
 class Moment(NamedTuple):
-    """A state to go back to: the session's, and the filtered spikes."""
+    """A state to go back to: the session's, and the spikes through one filter and through both."""
 
     session: bytes
-    traces: np.ndarray
+    once: np.ndarray
+    twice: np.ndarray
 
 
 class Driven:
@@ -88,7 +91,9 @@ class Driven:
         held = Network([replace(cells, neuron=held_lif)], liquid.network.projections, liquid.network.sources)
         self._start = lambda: (engine or CompiledEngine(threads=1)).start(held, dt_ms=dt_ms, scheme="exact")
         age_ms, self._taus_ms = (self._steps - np.arange(self._steps)) * dt_ms, np.asarray(taus_ms, float)[:, None]
-        self._kernels = np.exp(-age_ms / self._taus_ms)  # of a spike in each step, at the end [filters, steps]
+        # what a spike in each step leaves at the end, after one filter and after both [filters, steps]
+        self._once_left = np.exp(-age_ms / self._taus_ms)
+        self._twice_left = age_ms / self._taus_ms * self._once_left
         self.restart()
 
     @property
@@ -100,7 +105,7 @@ class Driven:
         """From the liquid's own start, with silent filters."""
         self._session = self._start()
         self._held = self._session.state(self._name, HELD)
-        self._traces = np.zeros((len(self._taus_ms), self.size))
+        self._once, self._twice = np.zeros((2, len(self._taus_ms), self.size))
         self.spikes = 0
 
     def hear(self, u: np.ndarray) -> np.ndarray:
@@ -110,10 +115,13 @@ class Driven:
         answer = self._session.run(duration_ms=self._duration_ms, record=record)
         fired = answer.spikes[self._name]
         self.spikes += len(fired)
-        self._traces *= np.exp(-self._duration_ms / self._taus_ms)
-        for trace, kernel in zip(self._traces, self._kernels, strict=True):
-            trace += np.bincount(fired.neuron, kernel[fired.step], minlength=self.size)
-        rates = self._traces / self._taus_ms * (1e3 / USUAL_HZ)
+        passed = self._duration_ms / self._taus_ms
+        self._twice = (self._twice + self._once * passed) * np.exp(-passed)
+        self._once = self._once * np.exp(-passed)
+        for filtered, left in ((self._once, self._once_left), (self._twice, self._twice_left)):
+            for row, kernel in zip(filtered, left, strict=True):
+                row += np.bincount(fired.neuron, kernel[fired.step], minlength=self.size)
+        rates = self._twice / self._taus_ms * (1e3 / USUAL_HZ)
         if not self._membranes:
             return rates.ravel()
         v = (answer.states[self._name]["v"][:, 0].mean(axis=0) - self._rest) / self._threshold
@@ -130,7 +138,7 @@ class Driven:
     def mark(self) -> Moment:
         """The state now, for back()."""
         with tempfile.TemporaryDirectory() as folder:
-            return Moment(self._session.save(Path(folder) / "now.npz").read_bytes(), self._traces.copy())
+            return Moment(self._session.save(Path(folder) / "now.npz").read_bytes(), self._once.copy(), self._twice.copy())
 
     def back(self, to: Moment) -> None:
         """To a state that mark() gave."""
@@ -138,7 +146,7 @@ class Driven:
             path = Path(folder) / "now.npz"
             path.write_bytes(to.session)
             self._session.load(path)
-        self._traces = to.traces.copy()
+        self._once, self._twice = to.once.copy(), to.twice.copy()
 
 
 class Force:

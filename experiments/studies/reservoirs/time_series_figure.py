@@ -26,7 +26,7 @@ def draw(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5), layout="constrained")
         top, bottom = figure.subfigures(2, 1)
-        narma, memory, xor = top.subplots(1, 3)
+        narma, memory, xor = np.atleast_1d(top.subplots(1, 3))
         for k, (name, label) in enumerate(NAMES.items()):
             values = result.metrics[f"narma10_nrmse_{name}"]["values"]
             narma.bar(k, np.mean(values), color=colours[name], alpha=0.6)

@@ -125,7 +125,7 @@ def echo_state(rng: np.random.Generator) -> Settings:
 def liquid(rng: np.random.Generator) -> Settings:
     """Of a calm one: connections weak enough that the input, and not chaos, decides who fires. longest_delay is in inputs."""
     return {
-        "every_ms": float(rng.choice([20.0, 40.0])),
+        "every_ms": float(rng.choice([20.0, 40.0, 40.0])),
         "tau_mem_ms": float(rng.choice([10.0, 20.0, 40.0])),
         "tau_syn_ms": float(10 ** rng.uniform(0.3, 1.3)),
         "connection_scale": float(10 ** rng.uniform(-1.5, 0.3)),
@@ -133,7 +133,7 @@ def liquid(rng: np.random.Generator) -> Settings:
         "in_degree": int(rng.choice([5, 15, 40])),
         "longest_delay": int(rng.choice([5, 10, 15])),
         "input_scale": float(10 ** rng.uniform(-0.3, 0.7)),
-        "background": float(rng.uniform(0.7, 1.6)),
+        "background": float(rng.uniform(0.8, 1.8)),
         "background_spread": float(rng.uniform(0.5, 2.0)),
         "filter": int(rng.integers(len(FILTERS))),
     }

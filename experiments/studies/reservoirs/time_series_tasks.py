@@ -12,7 +12,7 @@ from spiketwin.experiments.reservoirs import signals
 
 LAGS = 40  # of the memory capacity
 XOR_DELAYS = 10
-PENALTIES = 10.0 ** np.arange(-7, 4)
+PENALTIES = 10.0 ** np.arange(-11, 2)
 
 
 class Split(NamedTuple):
