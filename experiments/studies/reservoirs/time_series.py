@@ -14,9 +14,9 @@ drawn at random from its own ranges (time_series_models.py); all of them, and th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count, product
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ SPLIT = (
     "one series after the other: training, validation for settings and penalty, test; "
     "Mackey-Glass: 10 Lyapunov times, whose last 4 are the validation, then 10 of test"
 )
+
+DRAWN = 5 * forecast.POINTS  # of a forecast
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Config:
 
 
 class Best(NamedTuple):
-    """The setting with the least error on validation so far: with which penalty, which columns of a row; for a test, the rows, and the rate."""
+    """The setting with the least error on validation so far: its penalty, which columns of a row are read, and the rows."""
 
     choice: tasks.Choice
     settings: models.Settings
@@ -93,7 +95,16 @@ def answer(config: Config, seed: int, *, quiet: bool = False) -> Result:
     return single(sys.modules[__name__], config, seed, metrics, curves=curves, provenance=provenance)
 
 
-def follow(config, seed: int, kind: int, of_kind, drawn, done: Callable[[], None], metrics: dict, curves: dict) -> None:
+def follow(
+    config: Config,
+    seed: int,
+    kind: int,
+    of_kind: Sequence[tasks.Task],
+    drawn: Callable[[int, np.random.Generator], np.ndarray],
+    done: Callable[[], None],
+    metrics: dict[str, float],
+    curves: dict[str, Any],
+) -> None:
     """The tasks of one kind of input: their metrics, the settings that won, and their curves over the delay."""
     split = tasks.Split.of(config.train, config.validation, config.test)
     u = drawn(split.test, np.random.default_rng([seed, kind]))
@@ -103,9 +114,11 @@ def follow(config, seed: int, kind: int, of_kind, drawn, done: Callable[[], None
         for _ in range(config.settings):
             settings = model.draw(rng)
             rows = model.build(1, config.size, settings, seed).follow(u[:, None])
-            for (name, columns), task in product(model.columns(config.size, settings).items(), of_kind):
-                found = Best(tasks.chosen(task, rows[:, columns], wanted[task.name], split), settings, columns, rows)
-                best[task, name] = min(best.get((task, name), found), found, key=lambda b: b.choice.error)
+            for name, columns in model.columns(config.size, settings).items():
+                choices = tasks.chosen(of_kind, rows[:, columns], wanted, split)
+                for task in of_kind:
+                    found = Best(choices[task.name], settings, columns, rows)
+                    best[task, name] = min(best.get((task, name), found), found, key=lambda b: b.choice.error)
             done()
         for (task, name), (choice, settings, columns, rows) in best.items():
             if (task.name, name) == ("memory_capacity", "inputs"):
@@ -114,19 +127,20 @@ def follow(config, seed: int, kind: int, of_kind, drawn, done: Callable[[], None
             metrics[f"{task.name}_{name}"] = task.score(found, right)
             curves["settings"][f"{task.name}_{name}"] = {**settings, "penalty": choice.penalty}
             if task.curve:
-                curves[f"{task.name}_{name}"] = task.curve(found, right)
+                curves[f"{task.name}_{name}"] = task.curve(found, right).round(4)
 
 
-def foretell(config, seed: int, done: Callable[[], None], metrics: dict, curves: dict) -> None:
+def foretell(config: Config, seed: int, done: Callable[[], None], metrics: dict[str, float], curves: dict[str, Any]) -> None:
     """Mackey-Glass: settings chosen within the first series, then every series foretold."""
     given = forecast.series(range(seed * config.repeats, (seed + 1) * config.repeats), config.lyapunov_times)
-    curves["mackey_glass"] = given[0].x[forecast.LEARNT :]
+    curves["mackey_glass"] = given[0].x[forecast.LEARNT :][:DRAWN].round(4)
     for place, model in enumerate(models.MODELS.values()):
         rng, best = np.random.default_rng([seed, 2, place]), {}
         for _ in range(config.settings):
             settings = model.draw(rng)
             columns = model.columns(config.size, settings)
-            for name, choice in forecast.validated(model.build(1, config.size, settings, seed), columns, given[0]).items():
+            reservoir = model.build(1, config.size, settings, seed)
+            for name, choice in forecast.validated(reservoir, columns, given[0], min(2, config.lyapunov_times)).items():
                 found = Best(choice, settings, columns[name])
                 best[name] = min(best.get(name, found), found, key=lambda b: b.choice.error)
             done()
@@ -136,7 +150,7 @@ def foretell(config, seed: int, done: Callable[[], None], metrics: dict, curves:
                 found = forecast.foretold(model.build(1, config.size, b.settings, seed), b.columns, one, b.choice.penalty)
                 errors[name].append(smape(found, one.x[forecast.LEARNT :]))
                 if k == 0:
-                    curves[f"mackey_glass_{name}"] = found
+                    curves[f"mackey_glass_{name}"] = found[:DRAWN].round(4)
             done()
         for name, b in best.items():
             metrics[f"mackey_glass_smape_{name}"] = float(np.mean(errors[name]))

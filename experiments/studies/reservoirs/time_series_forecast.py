@@ -2,7 +2,7 @@
 
 A Lyapunov time (197 for tau 17) has 75 points. From 10 of them, the first .6 only heard, a read-out learns the next point; then the
 reservoir hears its own output for 10 more, scored by sMAPE. The series starts anew, half a Lyapunov time later, for each repeat.
-Settings and penalty are chosen within the first series' 10: learnt from 6, going on alone for 2 from there and for the last 2.
+Settings and penalty are chosen within the first series' 10: learnt from 6, going on alone for 2 after 6, 7 and 8.
 
 Source: Yik et al. 2025, Nature Communications 16:1545, and its code, neurobench.datasets.MackeyGlass. The series is integrated
 here (signals.py), so that after the first ten Lyapunov times it is another one than theirs: the equation is chaotic.
@@ -20,7 +20,7 @@ from spiketwin.experiments.studies.reservoirs.time_series_tasks import PENALTIES
 TAU, LYAPUNOV_TIME, START = 17.0, 197.0, 0.7206597
 POINTS = 75  # of a Lyapunov time
 HEARD, LEARNT = round(0.6 * POINTS), 10 * POINTS
-VALIDATED = (6 * POINTS, 8 * POINTS)  # from where, for two Lyapunov times each
+VALIDATED = (6 * POINTS, 7 * POINTS, 8 * POINTS)  # from where, for two Lyapunov times
 BEYOND = 0.5  # how far outputs may leave the range of what was heard, in that range, before they are fed back
 
 
@@ -60,9 +60,9 @@ def bound_of(heard: np.ndarray) -> float:
     return float(np.abs(heard).max()) + BEYOND * float(np.ptp(heard))
 
 
-def validated(reservoir: Any, columns: dict[str, slice], given: Series) -> dict[str, Choice]:
+def validated(reservoir: Any, columns: dict[str, slice], given: Series, lyapunov_times: int = 2) -> dict[str, Choice]:
     """Of each set of columns: the penalty with the least sMAPE over forecasts within the learning stretch."""
-    heard, starts, points = given.heard, VALIDATED, VALIDATED[1] - VALIDATED[0]
+    heard, starts, points = given.heard, VALIDATED, lyapunov_times * POINTS
     reservoir.restart()
     rows, marks = [], []
     for start, before in zip(starts, (0, *starts)):
@@ -70,10 +70,10 @@ def validated(reservoir: Any, columns: dict[str, slice], given: Series) -> dict[
         marks.append(reservoir.mark())
     x, choices = np.concatenate(rows), {}
     for name, which in columns.items():
-        ridge = Ridge(x[HEARD : starts[0] - 1, which], heard[HEARD + 1 : starts[0]])
+        readouts = Ridge(x[HEARD : starts[0] - 1, which]).learn(heard[HEARD + 1 : starts[0]])
         errors = []
         for penalty in PENALTIES[::2]:
-            found, weights = [], ridge.weights(penalty)
+            found, weights = [], readouts.weights(penalty)
             for start, mark in zip(starts, marks):
                 reservoir.back(mark)
                 foretold = alone(reservoir, x[start - 1], weights, which, points, bound_of(heard[: starts[0]]))
@@ -89,6 +89,6 @@ def foretold(reservoir: Any, which: slice, given: Series, penalty: float) -> np.
     reservoir.restart()
     x = reservoir.follow(heard[:LEARNT])
     # the read-out after the last value that is heard foretells the first of the test
-    weights = Ridge(x[HEARD : LEARNT - 1, which], heard[HEARD + 1 : LEARNT]).weights(penalty)
+    weights = Ridge(x[HEARD : LEARNT - 1, which]).learn(heard[HEARD + 1 : LEARNT]).weights(penalty)
     points = len(heard) - LEARNT
     return alone(reservoir, x[-1], weights, which, points, bound_of(heard[:LEARNT]))[:, 0] * given.spread + given.mean

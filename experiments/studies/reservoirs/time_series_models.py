@@ -5,6 +5,10 @@ All have restart(), hear(u [inputs]) -> row, follow(u [T, inputs]) -> rows, mark
     Delays       no reservoir: the last inputs themselves
     echo_state   reservoirpy's leaky tanh units, sparse, with a bias
     liquid       current-based spiking neurons (Driven); input, background, time constants and delays differ from neuron to neuron
+
+What made liquids good, in trials on other seeds: many spikes for each input (20 to 40 ms of it, a background above threshold), weak
+connections, so that they do not fall into chaos, and delays as long as 5 to 15 inputs. Those are hundreds of milliseconds, more than axons have:
+without them a liquid remembers no longer than its membranes and synapses do.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,22 +84,34 @@ def bits(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 class Ridge:
-    """Linear read-outs for all PENALTIES at once: the eigenvectors of the correlations are found once.
+    """Linear read-outs of rows x [T, width] for any target and all PENALTIES: the eigenvectors of the correlations are found once.
 
-    x [T, width], wanted [T, K]; the penalty is on weights of columns of mean 0, times T and the mean variance of the columns.
+    The penalty is on the weights of columns of mean 0, times T and the mean variance of the columns.
     """
 
-    def __init__(self, x: np.ndarray, wanted: np.ndarray) -> None:
-        self._x_mean, self._mean = x.mean(axis=0), wanted.mean(axis=0)
-        centred = x - self._x_mean
-        values, self._vectors = np.linalg.eigh(centred.T @ centred)
-        self._projected = self._vectors.T @ (centred.T @ (wanted - self._mean))
-        self._values, self._unit = np.maximum(values, 0)[:, None], max(float(np.mean(values)), 1e-12)
+    def __init__(self, x: np.ndarray) -> None:
+        self.mean = x.mean(axis=0)
+        self.centred = x - self.mean
+        values, self.vectors = np.linalg.eigh(self.centred.T @ self.centred)
+        self.values, self.unit = np.maximum(values, 0)[:, None], max(float(np.mean(values)), 1e-12)
+
+    def learn(self, wanted: np.ndarray) -> Readouts:
+        """Of a target [T, K]."""
+        mean = wanted.mean(axis=0)
+        return Readouts(self, self.vectors.T @ (self.centred.T @ (wanted - mean)), mean)
+
+
+class Readouts(NamedTuple):
+    """One for each penalty."""
+
+    ridge: Ridge
+    projected: np.ndarray
+    mean: np.ndarray
 
     def weights(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
         """[width, K] and the constants [K]."""
-        weights = self._vectors @ (self._projected / (self._values + penalty * self._unit))
-        return weights, self._mean - self._x_mean @ weights
+        weights = self.ridge.vectors @ (self.projected / (self.ridge.values + penalty * self.ridge.unit))
+        return weights, self.mean - self.ridge.mean @ weights
 
     def found(self, x: np.ndarray, penalty: float) -> np.ndarray:
         weights, constant = self.weights(penalty)
@@ -113,14 +125,17 @@ class Choice(NamedTuple):
     penalty: float
 
 
-def chosen(task: Task, x: np.ndarray, wanted: np.ndarray, split: Split) -> Choice:
-    """The best penalty for rows x [T, width], by the error on the validation stretch."""
+def chosen(of_kind: Sequence[Task], x: np.ndarray, wanted: Mapping[str, np.ndarray], split: Split) -> dict[str, Choice]:
+    """Of each task: the best penalty for rows x [T, width], by the error on the validation stretch."""
     learnt, held = slice(split.washout, split.train), slice(split.train, split.validation)
-    ridge = Ridge(x[learnt], wanted[learnt])
-    return min(Choice(task.error(task.score(ridge.found(x[held], p), wanted[held])), float(p)) for p in PENALTIES)
+    ridge, choices = Ridge(x[learnt]), {}
+    for task in of_kind:
+        readouts, right = ridge.learn(wanted[task.name][learnt]), wanted[task.name][held]
+        choices[task.name] = min(Choice(task.error(task.score(readouts.found(x[held], p), right)), float(p)) for p in PENALTIES)
+    return choices
 
 
 def tested(x: np.ndarray, wanted: np.ndarray, split: Split, penalty: float) -> tuple[np.ndarray, np.ndarray]:
     """What is found and what is wanted on the test stretch, by a read-out that has learnt from all before it."""
     learnt, held = slice(split.washout, split.validation), slice(split.validation, split.test)
-    return Ridge(x[learnt], wanted[learnt]).found(x[held], penalty), wanted[held]
+    return Ridge(x[learnt]).learn(wanted[learnt]).found(x[held], penalty), wanted[held]

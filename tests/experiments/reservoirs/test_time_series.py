@@ -59,7 +59,7 @@ def test_read_out_is_ridge_regression():
     for penalty in (1e-3, 1.0):
         alpha = penalty * np.sum(centred**2) / 6
         reference = Reference(alpha=alpha).fit(x, wanted)
-        weights, constant = tasks.Ridge(x, wanted).weights(penalty)
+        weights, constant = tasks.Ridge(x).learn(wanted).weights(penalty)
         np.testing.assert_allclose(weights.T, reference.coef_, rtol=1e-8)
         np.testing.assert_allclose(constant, reference.intercept_, rtol=1e-8)
 
@@ -69,14 +69,16 @@ def test_the_test_stretch_decides_nothing():
     u = tasks.uniform_input(split.test, rng)
     (narma, memory), rows = tasks.UNIFORM, models.Delays(1, 12).follow(u[:, None])
     assert split == (20, 170, 230, 310) and len(rows) == 310
-    for task in (narma, memory):
-        wanted = task.wanted(u)
-        choice = tasks.chosen(task, rows, wanted, split)
-        spoilt, other = rows.copy(), wanted.copy()
-        spoilt[split.validation :], other[split.validation :] = rng.random(rows[split.validation :].shape), 0.0
-        assert tasks.chosen(task, spoilt, other, split) == choice
-        found, right = tasks.tested(rows, wanted, split, choice.penalty)
-        assert found.shape == right.shape == (80, wanted.shape[1])
+    wanted = {task.name: task.wanted(u) for task in tasks.UNIFORM}
+    choices = tasks.chosen(tasks.UNIFORM, rows, wanted, split)
+    spoilt, other = rows.copy(), {name: of.copy() for name, of in wanted.items()}
+    spoilt[split.validation :] = rng.random(rows[split.validation :].shape)
+    for of in other.values():
+        of[split.validation :] = 0.0
+    assert tasks.chosen(tasks.UNIFORM, spoilt, other, split) == choices
+    assert choices[narma.name].error < 0.9
+    found, right = tasks.tested(rows, wanted[memory.name], split, choices[memory.name].penalty)
+    assert found.shape == right.shape == (80, tasks.LAGS)
     # a line of 12 inputs knows those of 1 … 11 steps ago, and no others
     assert memory.score(found, right) == pytest.approx(11, abs=1.5)
     np.testing.assert_allclose(memory.curve(found, right)[:11], 1, atol=1e-4)
