@@ -32,17 +32,14 @@ from spiketwin.rules.readouts import RecursiveLeastSquares
 
 HELD = "i_held"
 USUAL_HZ = 50.0  # rates are read in this unit, membranes in the distance from rest to threshold: numbers of about one size
-# a drive of a session is constant, but its states may be written between two runs: this one stays what it is told to be
-held_lif = replace(
-    cuba_lif,
-    name="held_lif",
-    equations=f"""
-        dv/dt = (v_rest - v + r*(i_syn + i_ext + {HELD}))/tau_mem : volt (unless refractory)
-        di_syn/dt = -i_syn/tau_syn : amp
-        d{HELD}/dt = 0*{HELD}/tau_syn : amp
-        i_ext : amp
-    """,
-)
+# cuba_lif with one more current: a drive of a session is constant, but its states may be written between two runs, and this one stays
+# what it is told to be
+HOLDING = f"""
+    dv/dt = (v_rest - v + r*(i_syn + i_ext + {HELD}))/tau_mem : volt (unless refractory)
+    di_syn/dt = -i_syn/tau_syn : amp
+    d{HELD}/dt = 0*{HELD}/tau_syn : amp
+    i_ext : amp
+"""
 
 
 class Moment(NamedTuple):
@@ -74,7 +71,7 @@ class Driven:
         engine: CompiledEngine | None = None,
     ) -> None:
         (cells, *others), weights = liquid.network.populations, np.asarray(weights, float)
-        if others or cells.neuron.name != cuba_lif.name:
+        if others or cells.neuron.equations != cuba_lif.equations:
             kinds = ", ".join(p.neuron.name for p in liquid.network.populations)
             raise ValueError(f"the liquid is of {kinds}; only one population of {cuba_lif.name} has a current to hold, build it of that")
         if weights.ndim != 2 or len(weights) != liquid.size:
@@ -88,7 +85,8 @@ class Driven:
         self._weights = weights * holding_current(cells.neuron)[1]
         self._threshold, self._membranes = threshold_distance(cells.neuron), membranes
         self._rest = cells.parameter_values()["v_rest"]
-        held = Network([replace(cells, neuron=held_lif)], liquid.network.projections, liquid.network.sources)
+        spec = replace(cells.neuron, name=f"held_{cells.neuron.name}", equations=HOLDING)
+        held = Network([replace(cells, neuron=spec)], liquid.network.projections, liquid.network.sources)
         self._start = lambda: (engine or CompiledEngine(threads=1)).start(held, dt_ms=dt_ms, scheme="exact")
         age_ms, self._taus_ms = (self._steps - np.arange(self._steps)) * dt_ms, np.asarray(taus_ms, float)[:, None]
         # what a spike in each step leaves at the end, after one filter and after both [filters, steps]

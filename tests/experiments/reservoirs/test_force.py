@@ -5,6 +5,7 @@ import pytest
 
 from spiketwin.experiments.reservoirs.force import USUAL_HZ, Driven, Force
 from spiketwin.models.engines.compiled import CompiledEngine
+from spiketwin.models.neurons import cuba_lif
 from spiketwin.models.reservoirs import INPUT, liquid, maass_column
 from spiketwin.models.reservoirs.response import holding_current, threshold_distance
 from spiketwin.models.spikes import Spikes
@@ -23,12 +24,12 @@ def driven(weights):
     return Driven(liquid(1, 30), weights, every_ms=EVERY, taus_ms=TAUS, membranes=True)
 
 
-def test_driven_is_the_engines_run_with_the_same_current(driven, weights):
+@pytest.mark.parametrize("declared", [{}, {"tau_mem": 10.0, "v_threshold": "-52 mV"}])
+def test_driven_is_the_engines_run_with_the_same_current(declared, weights):
     u = np.random.default_rng(2).uniform(-1, 2, (40, 2))
-    driven.restart()
+    made = liquid(1, 30, neuron=cuba_lif.with_defaults(**declared))
+    driven = Driven(made, weights, every_ms=EVERY, taus_ms=TAUS, membranes=True)
     rows = driven.follow(u)
-
-    made = liquid(1, 30)
     cells = made.network.populations[0]
     drive, holding = holding_current(cells.neuron)
     current = cells.drive_values()[drive] + np.repeat(u @ weights.T, EVERY, axis=0)[:, None] * holding
