@@ -99,8 +99,8 @@ def test_a_line_of_inputs_goes_on_alone_with_a_sine():
     x = np.sin(0.3 * np.arange(forecast.LEARNT + 100)) + 3
     given = forecast.Series(x, float(x[: forecast.LEARNT].mean()), float(x[: forecast.LEARNT].std()))
     line, columns = models.Delays(1, 2), {"inputs": slice(None)}
-    choice = forecast.validated(line, columns, given)["inputs"]
-    assert choice.error < 0.1 and choice.penalty == min(tasks.PENALTIES)
+    choice = forecast.validated(line, columns, [given, given])["inputs"]
+    assert choice.error < 0.1 and choice.penalty == min(forecast.TRIED)
     np.testing.assert_allclose(forecast.foretold(line, slice(None), given, choice.penalty), x[forecast.LEARNT :], atol=0.02)
 
 
