@@ -60,6 +60,5 @@ def draw(result: Result) -> Figure:
 
 
 def of_seeds(result: Result, name: str) -> np.ndarray:
-    """A curve of a result as [seeds, …]."""
-    curve = np.asarray(result.curves[name])
-    return curve if len(result.seeds) > 1 else curve[None]
+    """A curve of a result, which has one axis, as [seeds, …]: of one seed it stands alone or in a list, as it was run or combined."""
+    return np.atleast_2d(np.asarray(result.curves[name]))
