@@ -1,7 +1,7 @@
 """Synthetic electrocardiograms with ectopic beats: shapes by ECGSYN (of neurokit2), rhythm and noise by us.
 
 Each subject has a heart rate, waves of its own (place, height and width of P, Q, R, S and T vary by a seventh), and its own ectopic shapes.
-ECGSYN makes a train of each shape; single beats are cut out of it and set into a rhythm.
+ECGSYN makes a train of some twelve beats of each shape; single beats are cut out of it and set into a rhythm.
 
     N   the subject's sinus beat, at its rate, which follows breath and drifts
     S   atrial premature: the P wave flat or inverted and late, QRS and T as in N; at 60 … 85 % of the usual interval, then one of 100 … 115 %
@@ -24,7 +24,7 @@ from spiketwin.experiments.data.biosignals.wfdb import Record
 
 RATE_HZ = 250
 SHARES = {"A": 0.12, "V": 0.12, "F": 0.06}  # of beats that follow a sinus beat
-SHAPE_MS = 20_000  # of each shape's train: some twenty beats
+SHAPE_MS = 12_000  # of each shape's train: some twelve beats
 # ECGSYN's waves: angle in degrees, height, width in radians, of P Q R S T
 ANGLE, HEIGHT, WIDTH = (np.array(v) for v in ((-70.0, -15, 0, 15, 100), (1.2, -5.0, 30, -7.5, 0.75), (0.25, 0.1, 0.1, 0.1, 0.4)))
 

@@ -38,13 +38,13 @@ class Config:
 
     heartbeats: Literal["synthetic", "mit_bih"] = "synthetic"
     """Whose beats: synthetic ones, or MIT-BIH, whose files must be here."""
-    ecg_patients: int = 44
+    ecg_patients: int = 64
     """Synthetic patients with heartbeats: half for test, an eighth for validation."""
-    beats: int = 100
+    beats: int = 60
     """Beats of each."""
-    hfo_patients: int = 32
+    hfo_patients: int = 48
     """Patients with intracranial recordings, split alike."""
-    windows: int = 150
+    windows: int = 100
     """Windows of 200 ms of each."""
     size: int = 300
     """Neurons of the liquid."""
@@ -58,7 +58,7 @@ class Config:
     """Time step for intracranial recordings in ms."""
     taus_ms: tuple[float, ...] = (10.0, 30.0, 100.0)
     """Time constants of the filter of spikes to choose from, in ms."""
-    reads: tuple[int, ...] = (1, 5)
+    reads: tuple[int, ...] = (1, 4)
     """Times at which the filtered spikes are read to choose from."""
     input_scales: tuple[float, ...] = (1.0, 2.0, 4.0)
     """Strengths of the liquid's input to choose from."""
