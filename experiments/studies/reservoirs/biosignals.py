@@ -38,19 +38,20 @@ class Config:
 
     heartbeats: Literal["synthetic", "mit_bih"] = "synthetic"
     """Whose beats: synthetic ones, or MIT-BIH, whose files must be here."""
-    ecg_patients: int = 64
+    ecg_patients: int = 48
     """Synthetic patients with heartbeats: half for test, an eighth for validation."""
-    beats: int = 60
+    beats: int = 50
     """Beats of each."""
-    hfo_patients: int = 48
+    hfo_patients: int = 32
     """Patients with intracranial recordings, split alike."""
     windows: int = 100
     """Windows of 200 ms of each."""
     size: int = 300
     """Neurons of the liquid."""
-    ecg_deltas: tuple[float, ...] = (0.25, 0.75)
-    """Moves that cost a spike, in standard deviations of a band of the electrocardiogram."""
-    hfo_deltas: tuple[float, ...] = (1.0, 2.5)
+    ecg_deltas: tuple[tuple[float, ...], ...] = ((0.15, 0.4, 1.2), (0.25, 0.75))
+    """Sets of moves that cost a spike, in standard deviations of a band of the electrocardiogram: the liquid's, and what else the front
+    end alone chooses from."""
+    hfo_deltas: tuple[tuple[float, ...], ...] = ((1.0, 2.5), (0.5, 1.5))
     """The same for the intracranial recordings."""
     ecg_dt_ms: float = 1.0
     """Time step for heartbeats in ms."""
@@ -60,10 +61,10 @@ class Config:
     """Time constants of the filter of spikes to choose from, in ms."""
     reads: tuple[int, ...] = (1, 4)
     """Times at which the filtered spikes are read to choose from."""
-    input_scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+    input_scales: tuple[float, ...] = (2.0, 4.0)
     """Strengths of the liquid's input to choose from."""
-    connection_scales: tuple[float, ...] = (0.0, 0.5, 1.0)
-    """Strengths of its connections to choose from; 0 is a layer without recurrence."""
+    connection_scales: tuple[float, ...] = (0.5, 1.0)
+    """Strengths of its connections to choose from."""
 
     def __post_init__(self) -> None:
         for name in ("ecg_patients", "hfo_patients"):

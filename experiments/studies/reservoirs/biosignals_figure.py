@@ -8,13 +8,14 @@ import numpy as np
 
 from spiketwin.experiments.data.biosignals.beats import BEFORE_MS, CLASSES
 from spiketwin.experiments.data.biosignals.oscillations import RATE_HZ, RIPPLE, SNR_DB
+from spiketwin.experiments.studies.reservoirs.biosignals_systems import SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from spiketwin.experiments.protocol import Result
 
-NAMES = {"front_end": "front end", "liquid": "liquid", "both": "both", "band_power": "band power"}
+NAMES = {"front_end": "front end", "layer": "layer", "liquid": "liquid", "both": "both", "band_power": "band power"}
 
 
 def draw(result: Result) -> Figure:
@@ -22,9 +23,9 @@ def draw(result: Result) -> Figure:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from spiketwin.experiments.crosscheck.figures import BLUE, GREEN, INK, ORANGE, STYLE
+    from spiketwin.experiments.crosscheck.figures import BLUE, GREEN, INK, ORANGE, PALE, STYLE
 
-    colours = {"front_end": ORANGE, "liquid": BLUE, "both": GREEN, "band_power": INK}
+    colours = {"front_end": ORANGE, "layer": PALE, "liquid": BLUE, "both": GREEN, "band_power": INK}
     beats, rate_hz, window = (
         result.curves[name] if len(result.seeds) == 1 else result.curves[name][0] for name in ("beats", "beats_rate_hz", "window")
     )
@@ -38,14 +39,14 @@ def draw(result: Result) -> Figure:
         shapes.set(xlabel="time from the beat (ms)", yticks=[], title="heartbeats of new patients, one of each class")
         shapes.spines["left"].set_visible(False)
         x = np.arange(len(CLASSES) + 1)
-        for k, system in enumerate(("front_end", "liquid", "both")):
+        for k, system in enumerate(SYSTEMS):
             metrics = [f"ecg_sensitivity_{name}_{system}" for name in CLASSES] + [f"ecg_macro_f1_{system}"]
-            found.bar(x + 0.27 * (k - 1), _of(result, metrics, "mean"), 0.25, color=colours[system], label=NAMES[system])
+            found.bar(x + 0.2 * (k - 1.5), _of(result, metrics, "mean"), 0.19, color=colours[system], label=NAMES[system])
             found.errorbar(
-                x + 0.27 * (k - 1), _of(result, metrics, "mean"), _of(result, metrics, "std"), fmt="none", ecolor=INK, elinewidth=0.8
+                x + 0.2 * (k - 1.5), _of(result, metrics, "mean"), _of(result, metrics, "std"), fmt="none", ecolor=INK, elinewidth=0.8
             )
         found.set(xticks=x, xticklabels=[*CLASSES, "macro F1"], ylim=(0, 118), ylabel="found (%)", title="heartbeats")
-        found.legend(fontsize=7, ncols=3, loc="upper right")
+        found.legend(fontsize=7, ncols=4, loc="upper right")
         signal = np.asarray(window)
         for k, name in enumerate(("4 to 80 Hz", "80 to 250 Hz", "250 to 500 Hz")):
             ripple.plot(np.arange(len(signal)) * 1e3 / RATE_HZ, signal[:, k] - 12 * k, color=BLUE if k == RIPPLE else INK, linewidth=0.8)

@@ -1,7 +1,11 @@
 """What the study of biosignals compares: the same spikes read by the same read-out, from the front end alone and after a liquid.
 
-Each system chooses, for itself and by the validation part, the filter of its spikes, when it is read, and the read-out's penalty; the
-liquid also the strength of its input and of its connections. Nothing is chosen or fitted by the test part.
+    front_end   the input's spikes              layer   those of the liquid's neurons, without connections between them
+    liquid      those of the liquid             both    front end and liquid side by side
+
+Each system chooses, for itself and by the validation part, the filter of its spikes, when it is read, and the read-out's penalty; layer
+and liquid also the strength of their input, the liquid that of its connections, the front end the sizes of moves. Nothing is chosen or
+fitted by the test part.
 """
 
 from __future__ import annotations
@@ -28,22 +32,28 @@ from spiketwin.models.stacks.heterogeneity import uniform
 from spiketwin.rules.readouts.features import Features, FilteredSpikes
 
 ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4)
-FRONT_END, LIQUID, BOTH = "front_end", "liquid", "both"
-SYSTEMS = (FRONT_END, LIQUID, BOTH)
+FRONT_END, LAYER, LIQUID, BOTH = SYSTEMS = ("front_end", "layer", "liquid", "both")
 AT_ONCE = 64
 # a liquid that forgets its input within some 100 ms; the default one is chaotic
 calm = partial(liquid, background=uniform(0.0, 0.5))
 
 
 class Task(NamedTuple):
-    """Parts without a subject in common, how they come onto the grid, and what is to be high: score(labels, predictions)."""
+    """Parts without a subject in common, how they come onto the grid, and what is to be high: score(labels, predictions).
+
+    deltas: sets of moves that cost a spike. Liquids hear the first; the front end alone, which costs little, chooses one.
+    """
 
     train: Windows
     validation: Windows
     test: Windows
     dt_ms: float
-    deltas: tuple[float, ...]
+    deltas: tuple[tuple[float, ...], ...]
     score: Callable[[np.ndarray, np.ndarray], float]
+
+    @property
+    def parts(self) -> tuple[Windows, Windows, Windows]:
+        return self.train, self.validation, self.test
 
 
 class Chosen(NamedTuple):
@@ -98,34 +108,40 @@ class Together(BaseEstimator):
 def compare(
     task: Task, grid: Grid, size: int, seed: int, *, done: Callable[[int], None] = lambda n: None
 ) -> tuple[dict[str, Chosen], float]:
-    """Each of SYSTEMS, and the rate of the chosen liquid in Hz. done: called with how many steps of the work of `steps` are."""
-    sense = Delta(task.deltas).fit(task.train.signals)
+    """Each of SYSTEMS, and the rate of the chosen liquid in Hz. done: called with how many of `steps` are done.
+
+    Raises LiquidError where the liquid that is best in validation is silent or saturated.
+    """
     features = Together(grid.features)
-    parts = (task.train, task.validation, task.test)
-    heard = Rows(*(features.apart(_heard(sense, features, task, part), sense.inputs_) for part in parts))
-    found = {FRONT_END: choose(task, grid, heard)}
-    done(1)
-    best: Chosen | None = None
-    kept: tuple[Liquid, Rows] | None = None
-    for k, (input_scale, connection_scale) in enumerate(product(grid.input_scales, grid.connection_scales)):
-        made = calm(sense.inputs_, size, input_scale=input_scale, connection_scale=connection_scale, seed=seed)
-        seen = Rows(*(_answers(made, sense, features, task, part) for part in parts[:2]))
-        here = choose(task, grid, seen, {"input_scale": input_scale, "connection_scale": connection_scale})
-        if best is None or here.validation > best.validation:
-            best, kept = here, (made, seen)
-        done(2 + k)
-    assert best is not None and kept is not None
-    made, seen = kept
-    seen = seen._replace(test=_answers(made, sense, features, task, task.test))
-    scales = {name: best.settings[name] for name in ("input_scale", "connection_scale")}
-    found[LIQUID] = choose(task, grid, seen, scales)
-    beside = Rows(*([np.hstack(pair) for pair in zip(a, b, strict=True)] for a, b in zip(seen, heard, strict=True)))
-    found[BOTH] = choose(task, grid, beside, scales)
-    return found, _rate_hz(made, sense, task)
+    senses = [Delta(deltas).fit(task.train.signals) for deltas in task.deltas]
+    heard_by = [Rows(*(features.apart(_heard(s, features, task, part), s.inputs_) for part in task.parts)) for s in senses]
+    alone = [choose(task, grid, rows, {"deltas": k}) for k, rows in enumerate(heard_by)]
+    sense, heard = senses[0], heard_by[0]
+    found, count = {FRONT_END: max(alone, key=lambda chosen: chosen.validation)}, 1
+    done(count)
+    for system, connections in ((LAYER, (0.0,)), (LIQUID, grid.connection_scales)):
+        best: tuple[float, Liquid, Rows, dict[str, float]] | None = None
+        for input_scale, connection_scale in product(grid.input_scales, connections):
+            made = calm(sense.inputs_, size, input_scale=input_scale, connection_scale=connection_scale, seed=seed)
+            seen = Rows(*(_answers(made, sense, features, task, part) for part in task.parts[:2]))
+            score = choose(task, grid, seen).validation
+            if best is None or score > best[0]:
+                best = score, made, seen, {"input_scale": input_scale, "connection_scale": connection_scale}
+            count += 1
+            done(count)
+        assert best is not None
+        _, made, seen, scales = best
+        seen = seen._replace(test=_answers(made, sense, features, task, task.test))
+        found[system] = choose(task, grid, seen, scales)
+        if system == LIQUID:
+            beside = Rows(*([np.hstack(pair) for pair in zip(a, b, strict=True)] for a, b in zip(seen, heard, strict=True)))
+            found[BOTH] = choose(task, grid, beside, scales)
+            rate_hz = _rate_hz(made, sense, task)
+    return found, rate_hz
 
 
 def steps(grid: Grid) -> int:
-    return 1 + len(grid.input_scales) * len(grid.connection_scales)
+    return 1 + len(grid.input_scales) * (1 + len(grid.connection_scales))
 
 
 def choose(task: Task, grid: Grid, rows: Rows, settings: dict[str, float] | None = None) -> Chosen:

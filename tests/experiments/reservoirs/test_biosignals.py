@@ -14,7 +14,7 @@ from spiketwin.experiments.studies.reservoirs import biosignals
 from spiketwin.experiments.studies.reservoirs import biosignals_systems as systems
 from spiketwin.rules.readouts.features import FilteredSpikes, SpikeCounts
 
-GRID = systems.Grid(taus_ms=(20.0,), reads=(1, 2), input_scales=(2.0,), connection_scales=(0.0, 0.5))
+GRID = systems.Grid(taus_ms=(20.0,), reads=(1, 2), input_scales=(2.0,), connection_scales=(0.5,))
 
 
 def bursts(samples, subject):
@@ -26,7 +26,7 @@ def bursts(samples, subject):
 
 
 def task():
-    return systems.Task(bursts(40, 0), bursts(20, 1), bursts(20, 2), 1.0, (0.5,), f1_score)
+    return systems.Task(bursts(40, 0), bursts(20, 1), bursts(20, 2), 1.0, ((0.5,), (0.4, 0.8)), f1_score)
 
 
 def test_the_front_end_is_read_at_the_same_times_by_the_same_filter():
@@ -49,7 +49,10 @@ def test_what_is_easy_is_found_by_all_and_the_test_labels_choose_nothing():
     assert done == [1, 2, 3] and systems.steps(GRID) == 3 and rate_hz > 1
     for system in systems.SYSTEMS:
         assert found[system].validation == 1 and f1_score(task().test.labels, found[system].predictions) == 1
-    assert set(found["front_end"].settings) == {"tau_ms", "reads", "alpha"} and "connection_scale" in found["liquid"].settings
+    assert (
+        set(found["front_end"].settings) == {"tau_ms", "reads", "alpha", "deltas"} and found["liquid"].settings["connection_scale"] == 0.5
+    )
+    assert found["layer"].settings["connection_scale"] == 0
     # other test labels, the same choices and predictions
     lied = task()._replace(test=replace(task().test, labels=1 - task().test.labels))
     again, _ = systems.compare(lied, GRID, 30, 0)
@@ -99,6 +102,6 @@ def test_the_figure_shows_every_class_system_and_ratio(smoke):
     alone, two = biosignals.draw(smoke), biosignals.draw(combine([smoke, replace(smoke, seeds=(1,))]))
     for figure in (alone, two):
         shapes, found, ripple, ratios = figure.axes
-        assert len(shapes.lines) == 4 and len(found.patches) == 15 and len(ripple.lines) == 3 and len(ratios.containers) == 4
+        assert len(shapes.lines) == 4 and len(found.patches) == 20 and len(ripple.lines) == 3 and len(ratios.containers) == 5
         heights = [bar.get_height() for bar in found.patches[:5]]
         assert heights[-1] == pytest.approx(smoke.mean("ecg_macro_f1_front_end"))
