@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spiketwin.experiments.protocol import Experiment
 
 EXPERIMENTS = {
+    "biosignals": "spiketwin.experiments.studies.reservoirs.biosignals",
     "braille": "spiketwin.experiments.studies.gradients.braille",
     "conv_snn": "spiketwin.experiments.studies.gradients.conv_snn",
     "deep_spike_backprop": "spiketwin.experiments.studies.gradients.deep_spike_backprop",
