@@ -48,11 +48,14 @@ class Config:
     """Windows of 200 ms of each."""
     size: int = 300
     """Neurons of the liquid."""
-    ecg_deltas: tuple[tuple[float, ...], ...] = ((0.15, 0.4, 1.2), (0.25, 0.75))
-    """Sets of moves that cost a spike, in standard deviations of a band of the electrocardiogram: the liquid's, and what else the front
-    end alone chooses from."""
-    hfo_deltas: tuple[tuple[float, ...], ...] = ((1.0, 2.5), (0.5, 1.5))
+    ecg_deltas: tuple[float, ...] = (0.15, 0.4, 1.2)
+    """Moves that cost a spike, in standard deviations of a band of the electrocardiogram."""
+    ecg_other_deltas: tuple[float, ...] = (0.25, 0.75)
+    """What else the front end alone chooses from."""
+    hfo_deltas: tuple[float, ...] = (1.0, 2.5)
     """The same for the intracranial recordings."""
+    hfo_other_deltas: tuple[float, ...] = (0.5, 1.5)
+    """And what else the front end alone chooses from."""
     ecg_dt_ms: float = 1.0
     """Time step for heartbeats in ms."""
     hfo_dt_ms: float = 0.5
@@ -112,12 +115,12 @@ def heartbeats(config: Config, seed: int, show: Silent) -> Task:
             records.append(synthetic_ecg.record(patient, config.beats, seed=seed))
             show.update(patient + 1)
         parts = split(cut(records, range(config.ecg_patients)))
-    return Task(*parts, config.ecg_dt_ms, config.ecg_deltas, _macro_f1)
+    return Task(*parts, config.ecg_dt_ms, (config.ecg_deltas, config.ecg_other_deltas), _macro_f1)
 
 
 def ripples(config: Config, seed: int) -> Task:
     parts = split(joined([oscillations.patient(number, config.windows, seed=seed) for number in range(config.hfo_patients)]))
-    return Task(*parts, config.hfo_dt_ms, config.hfo_deltas, f1_score)
+    return Task(*parts, config.hfo_dt_ms, (config.hfo_deltas, config.hfo_other_deltas), f1_score)
 
 
 def split(windows: Windows) -> tuple[Windows, Windows, Windows]:
