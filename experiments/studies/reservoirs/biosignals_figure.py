@@ -26,9 +26,10 @@ def draw(result: Result) -> Figure:
     from spiketwin.experiments.crosscheck.figures import BLUE, GREEN, INK, ORANGE, PALE, STYLE
 
     colours = {"front_end": ORANGE, "layer": PALE, "liquid": BLUE, "both": GREEN, "band_power": INK}
-    beats, rate_hz, window = (
-        result.curves[name] if len(result.seeds) == 1 else result.curves[name][0] for name in ("beats", "beats_rate_hz", "window")
-    )
+    curves = result.curves
+    if isinstance(curves["beats"], list):  # one for each seed, once results are combined
+        curves = {name: of_seeds[0] for name, of_seeds in curves.items()}
+    beats, rate_hz, window = (curves[name] for name in ("beats", "beats_rate_hz", "window"))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 5.4), layout="constrained")
         (shapes, found), (ripple, ratios) = figure.subplots(2, 2)

@@ -99,8 +99,8 @@ def test_a_small_run_finds_more_than_chance(smoke):
 
 
 def test_the_figure_shows_every_class_system_and_ratio(smoke):
-    alone, two = biosignals.draw(smoke), biosignals.draw(combine([smoke, replace(smoke, seeds=(1,))]))
-    for figure in (alone, two):
+    for result in (smoke, combine([smoke]), combine([smoke, replace(smoke, seeds=(1,))])):
+        figure = biosignals.draw(result)
         shapes, found, ripple, ratios = figure.axes
         assert len(shapes.lines) == 4 and len(found.patches) == 20 and len(ripple.lines) == 3 and len(ratios.containers) == 5
         heights = [bar.get_height() for bar in found.patches[:5]]
