@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "spoken_digits": "spiketwin.experiments.studies.reservoirs.spoken_digits",
     "stdp_pretraining": "spiketwin.experiments.studies.semi_supervised.stdp_pretraining",
     "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
+    "time_series": "spiketwin.experiments.studies.reservoirs.time_series",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
 }
