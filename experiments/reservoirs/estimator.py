@@ -4,7 +4,7 @@
     lsm.fit(words.train, words.train.labels).score(words.test, words.test.labels)
 
 LiquidStates alone is a transformer, for a Pipeline with any read-out behind it. All parameters can be searched: input_scale,
-features__tau_ms, readout__alpha. Samples are EventSamples, or arrays [samples, features] or [samples, steps, channels] (senses.py).
+features__tau_ms, readout__alpha. Samples are EventSamples, or arrays [samples, features] or [samples, steps, channels] (senses/).
 
 Source: Maass, Natschläger & Markram 2002, Neural Computation 14:2531.
 """

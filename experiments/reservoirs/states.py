@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from spiketwin.experiments.protocol import write_bytes
 from spiketwin.experiments.reservoirs.senses import Sense, is_events, joined
@@ -98,11 +99,20 @@ def _fingerprint(liquid: Liquid, sense: Sense, features: Features, X, *settings)
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
 
-    for part in (sense, features):  # with what a sense has learnt, its scales
+    def describe(part: object) -> None:
+        """A sense or features, with what it has learnt, and what it is made of."""
         digest.update(type(part).__name__.encode())
         for name, value in sorted(vars(part).items()):
             digest.update(name.encode())
-            add(value)
+            if isinstance(value, BaseEstimator):
+                describe(value)
+            elif value is None or isinstance(value, str):
+                digest.update(repr(value).encode())
+            else:
+                add(value)
+
+    describe(sense)
+    describe(features)
     for p in liquid.network.populations:
         digest.update(f"{p.name} {p.neuron} {p.size}".encode())
         for values in (p.parameter_values(), p.drive_values(), p.initial_values()):

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from spiketwin.experiments.data.events import EventSamples, HeldEvents
-from spiketwin.experiments.reservoirs import EventInput, LiquidRegressor, LiquidStateMachine, LiquidStates, OnOff
+from spiketwin.experiments.reservoirs import Delta, EventInput, LiquidRegressor, LiquidStateMachine, LiquidStates, OnOff, Spectrogram
 from spiketwin.models.reservoirs import LiquidError, liquid
 from spiketwin.rules.readouts import FilteredSpikes, Membranes, SpikeCounts
 
@@ -117,6 +117,22 @@ def test_a_stopped_stream_goes_on_where_it_was(tmp_path):
     for other, X in ((states, TEST[:30]), (states, words(40, 3)), (slower.fit(TRAIN), TEST)):
         with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
             other.transform(X, path=path)
+
+
+def test_a_stream_knows_a_sense_made_of_senses(tmp_path):
+    sounds = np.sin(np.outer([300.0, 900.0, 1500.0], 2 * np.pi * np.arange(2400) / 8000))
+    path = tmp_path / "states.npy"
+
+    def states(**of_code) -> LiquidStates:
+        sense = Spectrogram(bands=8, code=Delta((0.25,)) if of_code else None).set_params(**of_code)
+        return LiquidStates(size=40, input_scale=4, sense=sense, duration_ms=300).fit(sounds)
+
+    for made in ({}, {"code__deltas": (0.25,)}):
+        rows = states(**made).transform(sounds, path=path)
+        np.testing.assert_array_equal(states(**made).transform(sounds, path=path), rows)  # another object, the same sense
+        with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
+            states(code__deltas=(0.5,)).transform(sounds, path=path)
+        path.unlink()
 
 
 def test_dead_liquids_are_named():
