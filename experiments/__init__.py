@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from spiketwin.experiments.protocol import Experiment
 
 EXPERIMENTS = {
-    "biosignals": "spiketwin.experiments.studies.reservoirs.biosignals",
+    "biosignals": "spiketwin.experiments.studies.reservoirs.biosignals.biosignals",
     "braille": "spiketwin.experiments.studies.gradients.braille",
     "conv_snn": "spiketwin.experiments.studies.gradients.conv_snn",
     "deep_spike_backprop": "spiketwin.experiments.studies.gradients.deep_spike_backprop",
@@ -22,9 +22,9 @@ EXPERIMENTS = {
     "fashion_conv": "spiketwin.experiments.studies.gradients.fashion_conv",
     "fashion_ttfs": "spiketwin.experiments.studies.gradients.fashion_ttfs",
     "forgetting": "spiketwin.experiments.studies.lifelong.forgetting",
-    "good_liquid": "spiketwin.experiments.studies.reservoirs.good_liquid",
+    "good_liquid": "spiketwin.experiments.studies.reservoirs.good_liquid.good_liquid",
     "lenet": "spiketwin.experiments.studies.gradients.lenet",
-    "liquid_ensembles": "spiketwin.experiments.studies.reservoirs.liquid_ensembles",
+    "liquid_ensembles": "spiketwin.experiments.studies.reservoirs.ensembles.liquid_ensembles",
     "liquid_images": "spiketwin.experiments.studies.reservoirs.liquid_images",
     "local_against_global": "spiketwin.experiments.studies.learning_rules.local_against_global",
     "network_facts": "spiketwin.experiments.studies.reservoirs.network_facts",
@@ -37,10 +37,10 @@ EXPERIMENTS = {
     "shd": "spiketwin.experiments.studies.gradients.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.gradients.spoken",
-    "spoken_digits": "spiketwin.experiments.studies.reservoirs.spoken_digits",
+    "spoken_digits": "spiketwin.experiments.studies.reservoirs.spoken.spoken_digits",
     "stdp_pretraining": "spiketwin.experiments.studies.semi_supervised.stdp_pretraining",
     "stochastic_stdp": "spiketwin.experiments.studies.learning_rules.stochastic_stdp",
-    "time_series": "spiketwin.experiments.studies.reservoirs.time_series",
+    "time_series": "spiketwin.experiments.studies.reservoirs.time_series.time_series",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
 }

@@ -10,8 +10,7 @@ from spiketwin.experiments.data.biosignals import oscillations
 from spiketwin.experiments.data.biosignals.windows import Windows
 from spiketwin.experiments.protocol import combine
 from spiketwin.experiments.reservoirs.senses import Delta
-from spiketwin.experiments.studies.reservoirs import biosignals
-from spiketwin.experiments.studies.reservoirs import biosignals_systems as systems
+from spiketwin.experiments.studies.reservoirs.biosignals import biosignals, systems
 from spiketwin.rules.readouts.features import FilteredSpikes, SpikeCounts
 
 GRID = systems.Grid(taus_ms=(20.0,), reads=(1, 2), input_scales=(2.0,), connection_scales=(0.5,))

@@ -7,9 +7,9 @@ import pytest
 
 from spiketwin.experiments.protocol import combine
 from spiketwin.experiments.reservoirs.kept import Kept
-from spiketwin.experiments.studies.reservoirs import good_liquid as study
-from spiketwin.experiments.studies.reservoirs.good_liquid import Config, correlation, crossing, summarised
-from spiketwin.experiments.studies.reservoirs.good_liquid_points import RANGES, Point, points
+from spiketwin.experiments.studies.reservoirs.good_liquid import good_liquid as study
+from spiketwin.experiments.studies.reservoirs.good_liquid.good_liquid import Config, correlation, crossing, summarised
+from spiketwin.experiments.studies.reservoirs.good_liquid.points import RANGES, Point, points
 
 
 def measured(axis="random", size=20, scale=1.0, validation=50.0, test=49.0, kernel=10, generalisation=5, growth=1.0, lyapunov=1.0):

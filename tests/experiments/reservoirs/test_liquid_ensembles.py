@@ -7,10 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from spiketwin.experiments.reservoirs.diagnostics import Probe
-from spiketwin.experiments.studies.reservoirs import liquid_ensembles as study
-from spiketwin.experiments.studies.reservoirs.liquid_ensembles import Config, best
-from spiketwin.experiments.studies.reservoirs.liquid_ensembles_figure import GROUPS
-from spiketwin.experiments.studies.reservoirs.liquid_ensembles_kinds import CONTROLS, ENSEMBLES, KINDS, build
+from spiketwin.experiments.studies.reservoirs.ensembles import liquid_ensembles as study
+from spiketwin.experiments.studies.reservoirs.ensembles.figure import GROUPS
+from spiketwin.experiments.studies.reservoirs.ensembles.kinds import CONTROLS, ENSEMBLES, KINDS, build
+from spiketwin.experiments.studies.reservoirs.ensembles.liquid_ensembles import Config, best
 from spiketwin.models.reservoirs import LiquidError
 
 SETTINGS = [{"connection_scale": 0.5, "input_scale": 2.0}, {"connection_scale": 1.0, "input_scale": 2.0}]

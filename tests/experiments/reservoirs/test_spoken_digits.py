@@ -12,8 +12,8 @@ from spiketwin.experiments.data import EventSamples, fsdd
 from spiketwin.experiments.data.events import HeldEvents
 from spiketwin.experiments.data.recordings import Recordings
 from spiketwin.experiments.reservoirs.senses.on_off import on_off
-from spiketwin.experiments.studies.reservoirs import spoken_digits, spoken_listeners
-from spiketwin.experiments.studies.reservoirs.spoken_words import Words, as_events, level, parts
+from spiketwin.experiments.studies.reservoirs.spoken import listeners, spoken_digits
+from spiketwin.experiments.studies.reservoirs.spoken.words import Words, as_events, level, parts
 from spiketwin.experiments.studies.reservoirs.validated_ridge import Split, accuracies, judge
 
 RATE_HZ = 8000
@@ -52,7 +52,7 @@ def test_events_are_the_spikes_of_the_levels() -> None:
     times_ms, units = words.events(1)
     assert len(times_ms) == 40 and set(units) == {2}
     config = spoken_digits.Config(reads=8)
-    heard = spoken_listeners.counts(Words(levels, words, np.zeros(2)), config).reshape(2, 8, 6)
+    heard = listeners.counts(Words(levels, words, np.zeros(2)), config).reshape(2, 8, 6)
     assert heard[0].sum() == 0 and heard[1].sum() == 40
     np.testing.assert_array_equal(heard[1, :, 2], 5)
 

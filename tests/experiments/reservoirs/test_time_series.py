@@ -9,10 +9,8 @@ import pytest
 from sklearn.linear_model import Ridge as Reference
 
 from spiketwin.experiments.protocol import combine
-from spiketwin.experiments.studies.reservoirs import time_series as study
-from spiketwin.experiments.studies.reservoirs import time_series_forecast as forecast
-from spiketwin.experiments.studies.reservoirs import time_series_models as models
-from spiketwin.experiments.studies.reservoirs import time_series_tasks as tasks
+from spiketwin.experiments.studies.reservoirs.time_series import forecast, models, tasks
+from spiketwin.experiments.studies.reservoirs.time_series import time_series as study
 
 needs_reservoirpy = pytest.mark.skipif(not importlib.util.find_spec("reservoirpy"), reason="needs the extra 'reservoirs'")
 

@@ -23,8 +23,8 @@ from spiketwin.experiments.data.biosignals.beats import CLASSES, cut
 from spiketwin.experiments.data.biosignals.windows import Windows, joined
 from spiketwin.experiments.progress import Silent, progress
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.reservoirs.biosignals_figure import draw
-from spiketwin.experiments.studies.reservoirs.biosignals_systems import SYSTEMS, Chosen, Grid, Task, compare, steps
+from spiketwin.experiments.studies.reservoirs.biosignals.figure import draw
+from spiketwin.experiments.studies.reservoirs.biosignals.systems import SYSTEMS, Chosen, Grid, Task, compare, steps
 
 __all__ = ["QUESTION", "Config", "draw", "run", "smoke"]
 

@@ -23,14 +23,14 @@ from spiketwin.experiments.data import Dataset, fsdd
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.reservoirs import EventInput, LiquidStates
 from spiketwin.experiments.studies.gradients import spoken
-from spiketwin.experiments.studies.reservoirs.spoken_words import Words
+from spiketwin.experiments.studies.reservoirs.spoken.words import Words
 from spiketwin.experiments.studies.reservoirs.validated_ridge import Split
 from spiketwin.models.reservoirs import liquid
 from spiketwin.models.stacks.heterogeneity import uniform
 from spiketwin.rules.readouts import SpikeCounts
 
 if TYPE_CHECKING:
-    from spiketwin.experiments.studies.reservoirs.spoken_digits import Config
+    from spiketwin.experiments.studies.reservoirs.spoken.spoken_digits import Config
 
 AT_ONCE = 100  # words in memory
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from spiketwin.experiments.data.biosignals.beats import BEFORE_MS, CLASSES
 from spiketwin.experiments.data.biosignals.oscillations import RATE_HZ, RIPPLE, SNR_DB
-from spiketwin.experiments.studies.reservoirs.biosignals_systems import SYSTEMS
+from spiketwin.experiments.studies.reservoirs.biosignals.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,12 +3,12 @@
     narma10_nrmse          error of NARMA-10, over its spread
     memory_capacity        Σ of squared correlations with the inputs of 1 … 40 steps ago, on new inputs (Jaeger 2001)
     delayed_xor_accuracy   percent, the mean over the exclusive or of two neighbouring bits 0 … 9 steps ago; guessing has 50
-    mackey_glass_smape     of 10 Lyapunov times foretold alone, as NeuroBench asks for it (time_series_forecast.py)
+    mackey_glass_smape     of 10 Lyapunov times foretold alone, as NeuroBench asks for it (forecast.py)
 
 Each for _inputs (the last inputs themselves, which is no test of memory: a line of d values has the capacity d by construction, and is
 left out there), _echo_state (reservoirpy), _liquid (one filtered spike train of each neuron), and _liquid_rich (three
 filters of each, and its membrane: four times as many weights in the read-out). Every model tries the same number of settings,
-drawn at random from its own ranges (time_series_models.py); all of them, and the penalty of the read-out, are chosen on validation.
+drawn at random from its own ranges (models.py); all of them, and the penalty of the read-out, are chosen on validation.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ import numpy as np
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.reservoirs.signals import smape
-from spiketwin.experiments.studies.reservoirs import time_series_forecast as forecast
-from spiketwin.experiments.studies.reservoirs import time_series_models as models
-from spiketwin.experiments.studies.reservoirs import time_series_tasks as tasks
-from spiketwin.experiments.studies.reservoirs.time_series_figure import draw
+from spiketwin.experiments.studies.reservoirs.time_series import forecast, models, tasks
+from spiketwin.experiments.studies.reservoirs.time_series.figure import draw
 
 __all__ = ["QUESTION", "SPLIT", "Config", "draw", "run", "smoke"]
 

@@ -3,7 +3,7 @@
     official       2,100 words for training, 300 for validation, 300 for test (indices 0 … 4), of the same six speakers
     speaker_out    for each speaker: all 500 words for test, those of the next speaker for validation, the other four for training
 
-Everybody hears the same words (spoken_words.py); all but rsnn have the same read-out (validated_ridge.py), which learns from training
+Everybody hears the same words (words.py); all but rsnn have the same read-out (../validated_ridge.py), which learns from training
 and validation words once its penalty is chosen. Settings of the liquid (out of twenty) and of the echo state network (out of twelve) were chosen
 on the validation words of speaker_out, at 500 neurons, seed 0; those of rsnn are those of the study `spoken`, with twice its learning rate.
 
@@ -21,9 +21,9 @@ import numpy as np
 
 from spiketwin.experiments.data import fsdd
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.reservoirs import spoken_listeners as listeners
-from spiketwin.experiments.studies.reservoirs.spoken_figure import draw
-from spiketwin.experiments.studies.reservoirs.spoken_words import Words, heard
+from spiketwin.experiments.studies.reservoirs.spoken import listeners
+from spiketwin.experiments.studies.reservoirs.spoken.figure import draw
+from spiketwin.experiments.studies.reservoirs.spoken.words import Words, heard
 from spiketwin.experiments.studies.reservoirs.validated_ridge import Split, judge
 
 __all__ = ["QUESTION", "Config", "draw", "run", "smoke"]

@@ -26,8 +26,8 @@ from spiketwin.experiments.data import digits
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.reservoirs.kept import Kept
-from spiketwin.experiments.studies.reservoirs.good_liquid_figure import draw
-from spiketwin.experiments.studies.reservoirs.good_liquid_points import Point, Task, measure, points
+from spiketwin.experiments.studies.reservoirs.good_liquid.figure import draw
+from spiketwin.experiments.studies.reservoirs.good_liquid.points import Point, Task, measure, points
 
 QUESTION = "What makes a good liquid: do kernel quality minus generalisation rank, and the edge of chaos, tell which one reads digits best?"
 SPLIT = f"{digits.SPLIT}; train and validation together: liquids are compared by four folds of them, the chosen one is tested once"

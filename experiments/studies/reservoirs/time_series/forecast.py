@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spiketwin.experiments.reservoirs.signals import mackey_glass, smape
-from spiketwin.experiments.studies.reservoirs.time_series_tasks import PENALTIES, Choice, Ridge
+from spiketwin.experiments.studies.reservoirs.time_series.tasks import PENALTIES, Choice, Ridge
 
 TAU, LYAPUNOV_TIME, START = 17.0, 197.0, 0.7206597
 POINTS = 75  # of a Lyapunov time

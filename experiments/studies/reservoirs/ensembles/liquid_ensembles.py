@@ -25,10 +25,10 @@ from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.reservoirs.attention import LayerAttention
 from spiketwin.experiments.reservoirs.kept import Kept
-from spiketwin.experiments.studies.reservoirs.good_liquid import SPLIT
-from spiketwin.experiments.studies.reservoirs.good_liquid_points import DT_MS, Task, rows
-from spiketwin.experiments.studies.reservoirs.liquid_ensembles_figure import draw
-from spiketwin.experiments.studies.reservoirs.liquid_ensembles_kinds import KINDS, PARTS, build
+from spiketwin.experiments.studies.reservoirs.ensembles.figure import draw
+from spiketwin.experiments.studies.reservoirs.ensembles.kinds import KINDS, PARTS, build
+from spiketwin.experiments.studies.reservoirs.good_liquid.good_liquid import SPLIT
+from spiketwin.experiments.studies.reservoirs.good_liquid.points import DT_MS, Task, rows
 from spiketwin.models.reservoirs import Liquid, LiquidError
 from spiketwin.models.spikes import Spikes
 

@@ -1,0 +1,1 @@
+"""Heartbeats and high-frequency oscillations by liquids: the systems compared, the study, its figure."""

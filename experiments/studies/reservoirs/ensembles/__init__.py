@@ -1,0 +1,1 @@
+"""Ensembles and adaptive liquids against one: the kinds compared, the study, its figure."""

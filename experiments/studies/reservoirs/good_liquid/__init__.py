@@ -1,0 +1,1 @@
+"""What makes a good liquid: the points of a sweep, the study, its figure."""
