@@ -40,7 +40,7 @@ def draw(result: Result) -> Figure:
         memory.set(xlabel="steps ago", ylabel="squared correlation", title="memory of an input", ylim=(-0.02, 1.05))
         xor.set(xlabel="steps ago", ylabel="accuracy (%)", title="exclusive or of two bits", ylim=(45, 102))
         xor.axhline(50, color=PALE, zorder=0)
-        xor.legend(fontsize=7)
+        xor.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0.02, 0.08))
         wanted = of_seeds(result, "mackey_glass")[0]
         time = np.arange(len(wanted)) / POINTS
         glass.plot(time, wanted, color=PALE, linewidth=4, label="the equation")
