@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, lists, errors of one line, Ctrl-C."""
 
 import dataclasses
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def test_the_settings_of_an_experiment_are_its_options(capsys, name):
     code, out, _ = run(capsys, "run", name, "--help")
     assert code == 0
     assert "--seeds" in out and "--smoke" in out
-    assert "--dt-ms" in out or "--steps" in out  # of words of one duration, whose share is dt
+    # a step for each of several signals; or steps of words of one duration, whose share is dt
+    assert re.search(r"--(\w+-)?dt-ms", out) or "--steps" in out
     # every field, and what it means
     settings = experiment(name).Config()
     names = [field.name.replace("_", "-") for field in dataclasses.fields(settings)]

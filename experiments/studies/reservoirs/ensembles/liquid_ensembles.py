@@ -28,7 +28,7 @@ from spiketwin.experiments.reservoirs.kept import Kept
 from spiketwin.experiments.studies.reservoirs.ensembles.figure import draw
 from spiketwin.experiments.studies.reservoirs.ensembles.kinds import KINDS, PARTS, build
 from spiketwin.experiments.studies.reservoirs.good_liquid.good_liquid import SPLIT
-from spiketwin.experiments.studies.reservoirs.good_liquid.points import DT_MS, Task, rows
+from spiketwin.experiments.studies.reservoirs.good_liquid.points import Task, rows
 from spiketwin.models.reservoirs import Liquid, LiquidError
 from spiketwin.models.spikes import Spikes
 
@@ -55,6 +55,8 @@ class Config:
     """How long a row of a digit is shown, in ms."""
     rate_hz: float = 60.0
     """Rate of an input channel for a pixel one standard deviation away from the mean."""
+    dt_ms: float = 1.0
+    """Time step in ms."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.size % PARTS:
@@ -67,8 +69,8 @@ def run(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = 
     settings = [{"connection_scale": c, "input_scale": i} for c, i in itertools.product(config.connection_scales, config.input_scales)]
     total = len(KINDS) * len(settings) + 1
     with measured(seed=seed, split=SPLIT) as provenance, progress(f"liquid_ensembles, seed {seed}", total, quiet=quiet) as show:
-        task = Task(config.samples, config.row_ms, config.rate_hz)
-        heard, _ = task.sense.spikes(rows(task.train[: config.heard]), dt_ms=DT_MS, duration_ms=task.duration_ms)
+        task = Task(config.samples, config.row_ms, config.rate_hz, config.dt_ms)
+        heard, _ = task.sense.spikes(rows(task.train[: config.heard]), dt_ms=task.dt_ms, duration_ms=task.duration_ms)
         found = {"front_end": kept.get("front_end", lambda: task.accuracies(task.front_end))}
         chosen: dict[str, Mapping[str, float]] = {}
         for k, kind in enumerate(KINDS):

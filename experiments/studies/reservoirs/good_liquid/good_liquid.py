@@ -60,6 +60,8 @@ class Config:
     """How long a row of a digit is shown, in ms."""
     rate_hz: float = 60.0
     """Rate of an input channel for a pixel one standard deviation away from the mean."""
+    dt_ms: float = 1.0
+    """Time step in ms."""
 
     @property
     def axes(self) -> dict[str, tuple]:
@@ -77,7 +79,7 @@ def run(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = 
     kept = Kept(folder / f"good_liquid_seed_{seed}_points.json" if folder else None, {**asdict(config), "seed": seed})
     wanted = list(points(config.size, config.axes, config.random))
     with measured(seed=seed, split=SPLIT) as provenance, progress(f"good_liquid, seed {seed}", len(wanted), quiet=quiet) as show:
-        task = Task(config.samples, config.row_ms, config.rate_hz)
+        task = Task(config.samples, config.row_ms, config.rate_hz, config.dt_ms)
         front_end = kept.get("front end", lambda: task.accuracies(task.front_end))
         found = []
         for k, (axis, point) in enumerate(wanted):

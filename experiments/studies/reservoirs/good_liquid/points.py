@@ -32,7 +32,6 @@ from spiketwin.models.reservoirs import Liquid, liquid
 from spiketwin.models.stacks.heterogeneity import lognormal, uniform
 from spiketwin.rules.readouts.features import FilteredSpikes, filtered, read_steps
 
-DT_MS = 1.0
 READ_MS = 30.0  # time constant of the filter on the spikes that the read-out sees
 ALPHAS = np.logspace(-1, 5, 13)  # of ridge regression, chosen by leaving out one training sample after the other
 
@@ -86,28 +85,28 @@ def points(size: int, axes: dict[str, tuple], random: int) -> Iterator[tuple[str
 class Task:
     """Handwritten digits, one row of 8 pixels after the other: at the end a read-out must know what came first.
 
-    samples: for training and validation, the first ones of the split.  row_ms: how long a row is shown.  rate_hz: rate at one standard deviation.
+    samples: for training and validation, the first ones of the split.  row_ms: how long a row is shown.  rate_hz: rate at one standard deviation.  dt_ms: time step.
     """
 
-    def __init__(self, samples: int, row_ms: float, rate_hz: float) -> None:
+    def __init__(self, samples: int, row_ms: float, rate_hz: float, dt_ms: float) -> None:
         data = load("digits")
         images = np.concatenate([data.train.images, data.validation.images])[:samples]
         labels = np.concatenate([data.train.labels, data.validation.labels])[:samples]
         self.train, self.test = Samples(images, labels, data.train.maximum), data.test
-        self.duration_ms = 8 * row_ms
+        self.duration_ms, self.dt_ms = 8 * row_ms, dt_ms
         self.sense = OnOff(rate_hz).fit(rows(self.train))
         self.features = FilteredSpikes(READ_MS)
         self.engine = CompiledEngine(dtype="float32", threads=1)
 
     def probe(self, seed: int) -> Probe:
         """Poisson inputs of the same length, and as fast as the digits on average."""
-        spikes, _ = self.sense.spikes(rows(self.train[:100]), dt_ms=DT_MS, duration_ms=self.duration_ms)
+        spikes, _ = self.sense.spikes(rows(self.train[:100]), dt_ms=self.dt_ms, duration_ms=self.duration_ms)
         engine = CompiledEngine(threads=1)
-        return Probe(float(spikes.rates_hz().mean()), self.duration_ms, READ_MS, DT_MS, engine=engine, seed=seed)
+        return Probe(float(spikes.rates_hz().mean()), self.duration_ms, READ_MS, self.dt_ms, engine=engine, seed=seed)
 
     def front_end(self, part: Samples) -> np.ndarray:
         """What the read-out would see of the input's own spikes."""
-        spikes, ends = self.sense.spikes(rows(part), dt_ms=DT_MS, duration_ms=self.duration_ms)
+        spikes, ends = self.sense.spikes(rows(part), dt_ms=self.dt_ms, duration_ms=self.duration_ms)
         return filtered(spikes, read_steps(ends, 1), READ_MS)[:, 0]
 
     def answers(self, made: Liquid, part: Samples) -> np.ndarray:
@@ -116,7 +115,7 @@ class Task:
             self.sense,
             self.features,
             rows(part),
-            dt_ms=DT_MS,
+            dt_ms=self.dt_ms,
             duration_ms=self.duration_ms,
             engine=self.engine,
             at_once=256,

@@ -74,7 +74,7 @@ class Config:
     rsnn_epochs: int = 15
     """Passes through its training words; 0 leaves it out."""
     rsnn_learning_rate: float = 2e-3
-    """Adam's at the start; it falls along half a cosine."""
+    """That of its training at the start; it falls along half a cosine."""
 
 
 def splits(words: Words) -> dict[str, Split]:

@@ -106,10 +106,10 @@ class EchoState:
 
 
 class Model(NamedTuple):
-    """draw: settings. build: of inputs, size, settings and seed, a reservoir. columns: which of a row's are read, by the name of the metric."""
+    """draw: settings. build: of inputs, size, settings, seed and a step in ms, a reservoir. columns: which of a row's are read, by the name of the metric."""
 
     draw: Callable[[np.random.Generator], Settings]
-    build: Callable[[int, int, Settings, int], Any]
+    build: Callable[[int, int, Settings, int, float], Any]
     columns: Callable[[int, Settings], dict[str, slice]]
 
 
@@ -143,7 +143,7 @@ def liquid(rng: np.random.Generator) -> Settings:
     }
 
 
-def build_liquid(inputs: int, size: int, settings: Settings, seed: int) -> Driven:
+def build_liquid(inputs: int, size: int, settings: Settings, seed: int, dt_ms: float) -> Driven:
     """Every neuron draws its time constants, background and input, every synapse its delay."""
     s, rng = settings, np.random.default_rng([seed, 11])
     excitatory = round(0.8 * s["in_degree"])
@@ -164,14 +164,17 @@ def build_liquid(inputs: int, size: int, settings: Settings, seed: int) -> Drive
         every_ms=s["every_ms"],
         taus_ms=[f * s["every_ms"] for f in FILTERS],
         membranes=True,
+        dt_ms=dt_ms,
         engine=CompiledEngine(dtype="float32", threads=1),
     )
 
 
 MODELS = {
-    "inputs": Model(delays, lambda inputs, size, s, seed: Delays(inputs, s["length"]), lambda size, s: {"inputs": slice(None)}),
+    "inputs": Model(delays, lambda inputs, size, s, seed, dt_ms: Delays(inputs, s["length"]), lambda size, s: {"inputs": slice(None)}),
     "echo_state": Model(
-        echo_state, lambda inputs, size, s, seed: EchoState(inputs, size, **s, seed=seed), lambda size, s: {"echo_state": slice(None)}
+        echo_state,
+        lambda inputs, size, s, seed, dt_ms: EchoState(inputs, size, **s, seed=seed),
+        lambda size, s: {"echo_state": slice(None)},
     ),
     "liquid": Model(
         liquid,

@@ -45,6 +45,8 @@ class Config:
 
     size: int = 300
     """Neurons of the liquid, units of the echo-state network."""
+    dt_ms: float = 1.0
+    """Time step of the liquid in ms."""
     settings: int = 12
     """Settings that each model tries for each kind of input."""
     train: int = 2000
@@ -113,7 +115,7 @@ def follow(
         rng, best = np.random.default_rng([seed, kind, place]), {}
         for _ in range(config.settings):
             settings = model.draw(rng)
-            rows = model.build(1, config.size, settings, seed).follow(u[:, None])
+            rows = model.build(1, config.size, settings, seed, config.dt_ms).follow(u[:, None])
             for name, columns in model.columns(config.size, settings).items():
                 choices = tasks.chosen(of_kind, rows[:, columns], wanted, split)
                 for task in of_kind:
@@ -140,7 +142,7 @@ def foretell(config: Config, seed: int, done: Callable[[], None], metrics: dict[
         for _ in range(config.settings):
             settings = model.draw(rng)
             columns = model.columns(config.size, settings)
-            reservoir = model.build(1, config.size, settings, seed)
+            reservoir = model.build(1, config.size, settings, seed, config.dt_ms)
             for name, choice in forecast.validated(reservoir, columns, chosen_by).items():
                 found = Best(choice, settings, columns[name])
                 best[name] = min(best.get(name, found), found, key=lambda b: b.choice.error)
@@ -148,7 +150,7 @@ def foretell(config: Config, seed: int, done: Callable[[], None], metrics: dict[
         errors: dict[str, list[float]] = {name: [] for name in best}
         for k, one in enumerate(given):
             for name, b in best.items():
-                found = forecast.foretold(model.build(1, config.size, b.settings, seed), b.columns, one, b.choice.penalty)
+                found = forecast.foretold(model.build(1, config.size, b.settings, seed, config.dt_ms), b.columns, one, b.choice.penalty)
                 errors[name].append(smape(found, one.x[forecast.LEARNT :]))
                 if k == 0:
                     curves[f"mackey_glass_{name}"] = found[:DRAWN].round(4)
