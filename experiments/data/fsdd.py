@@ -8,7 +8,6 @@ Source: Jackson et al. 2018, https://github.com/Jakobovski/free-spoken-digit-dat
 from __future__ import annotations
 
 import io
-import wave
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -18,7 +17,7 @@ import numpy as np
 from spiketwin.experiments.data.dataset import Dataset
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.folders import Files, locate
-from spiketwin.experiments.data.recordings import Recordings
+from spiketwin.experiments.data.recordings import Recordings, sound
 from spiketwin.models.spec import unknown
 
 FILES = Files(
@@ -75,26 +74,11 @@ def recordings(*, download: bool | None = None) -> tuple[Recordings, np.ndarray]
                     f"{path} is not whole: {len(missing)} of its {len(names)} recordings are missing, the first is {missing[0]}"
                 )
             # reading a member compares its checksum
-            signals = [_sound(archive.read(held[n]), f"{n} in {path}") for n in names]
+            signals = [sound(io.BytesIO(archive.read(held[n])), rate_hz=RATE_HZ, name=f"{n} in {path}")[:, None] for n in names]
     except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path} is truncated or damaged ({error}); fetch it again") from None
     digit, speaker, index = np.array(wanted).T
     return Recordings.of(signals, digit, RATE_HZ, speaker), index
-
-
-def _sound(raw: bytes, what: str) -> np.ndarray:
-    """A WAV file as float32 [T, 1] in −1 … 1."""
-    try:
-        with wave.open(io.BytesIO(raw)) as file:
-            found = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
-            announced, data = file.getnframes(), file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise DataError(f"{what} is damaged or no WAV file ({error}); fetch the archive again") from None
-    if found != (1, 16, RATE_HZ):
-        raise DataError(f"{what} has {found[0]} channels of {found[1]} bit at {found[2]} Hz, expected 1 of 16 bit at {RATE_HZ} Hz")
-    if not announced or len(data) != 2 * announced:
-        raise DataError(f"{what} is truncated: its header announces {announced} frames, found {len(data) // 2}; fetch the archive again")
-    return (np.frombuffer(data, dtype="<i2").astype(np.float32) / 2**15)[:, None]
 
 
 def _dataset(train: Recordings, validation: Recordings, test: Recordings, split: str) -> Dataset[Recordings]:

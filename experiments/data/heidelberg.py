@@ -22,7 +22,7 @@ from spiketwin.experiments.data.dataset import Dataset
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.events import EventSamples
 from spiketwin.experiments.data.folders import Files, Remote, locate, opened
-from spiketwin.experiments.data.optional import library
+from spiketwin.experiments.optional import library
 
 CHANNELS = 700
 HELD_OUT = 2
@@ -169,7 +169,7 @@ def write(
 
     events: times in s and units of each sample.  labels, speakers: int [B].  classes: the name of each label.
     """
-    h5py = library("h5py")
+    h5py = library("h5py", "events")
     with h5py.File(path, "w") as file:
         times = file.create_dataset("spikes/times", (len(events),), dtype=h5py.vlen_dtype(np.float16))
         units = file.create_dataset("spikes/units", (len(events),), dtype=h5py.vlen_dtype(np.uint16))
@@ -181,7 +181,7 @@ def write(
 
 
 def _located(files: Files, download: bool | None) -> dict[str, Path]:
-    library("h5py")
+    library("h5py", "events")
     return {part: opened(path, files) for part, path in locate(files, download=download).items()}
 
 
@@ -189,7 +189,7 @@ def _located(files: Files, download: bool | None) -> dict[str, Path]:
 def _file(path: Path):
     """The HDF5 file, open; what goes wrong in reading it is a DataError that names it."""
     try:
-        with library("h5py").File(path, "r") as file:
+        with library("h5py", "events").File(path, "r") as file:
             yield file
     except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise DataError(f"{path} is truncated, damaged or no HDF5 file ({error}); fetch it again") from None

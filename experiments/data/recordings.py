@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.events import span
 from spiketwin.models.spikes import timestep
 
@@ -103,3 +107,24 @@ class Recordings:
             part = (at - left)[:, None]
             out[:own, b] = signal[left] * (1 - part) + signal[right] * part
         return out
+
+
+def sound(file: Path | str | BinaryIO, *, rate_hz: float, name: str = "") -> np.ndarray:
+    """A WAV file of one channel and 16 bit, float32 [frames] in −1 … 1.
+
+    name: what messages call it, the path by default.
+    Raises DataError for another format or rate, and for a file that is empty or damaged.
+    """
+    name = name or str(file)
+    try:
+        with wave.open(str(file) if isinstance(file, Path) else file) as opened:
+            found = (opened.getnchannels(), 8 * opened.getsampwidth(), opened.getframerate())
+            announced, data = opened.getnframes(), opened.readframes(opened.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise DataError(f"{name} is damaged or no WAV file ({error}); fetch it again") from None
+    if found != (1, 16, rate_hz):
+        raise DataError(f"{name} has {found[0]} channels of {found[1]} bit at {found[2]} Hz, expected 1 of 16 bit at {rate_hz:g} Hz")
+    if not announced or len(data) != 2 * announced:
+        what = "is truncated" if announced else "is empty, or is truncated"
+        raise DataError(f"{name} {what}: its header announces {announced} frames, found {len(data) // 2}; fetch it again")
+    return np.frombuffer(data, dtype="<i2").astype(np.float32) / 2**15

@@ -25,7 +25,7 @@ from spiketwin.experiments.data.dataset import Dataset, stratified
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.events import EventSamples
 from spiketwin.experiments.data.folders import Files, Remote
-from spiketwin.experiments.data.optional import library
+from spiketwin.experiments.optional import library
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def load_dvs_gesture(sensor: Sensor = DVS_GESTURE, *, download: bool | None = No
 
 def _parts(sensor: Sensor, download: bool | None) -> tuple[EventSamples, EventSamples]:
     # tonic reaches for this part of numpy without importing it
-    library("numpy.lib.recfunctions")
-    known = getattr(library("tonic.datasets"), sensor.tonic)
+    library("numpy.lib.recfunctions", "events")
+    known = getattr(library("tonic.datasets", "events"), sensor.tonic)
     paths = folders.locate(sensor.files, download=download)
     found = []
     for key, part in (("train", sensor.train), ("test", sensor.test)):

@@ -81,6 +81,7 @@ class Driven:
             raise ValueError(f"every_ms = {every_ms} is shorter than dt_ms = {dt_ms}; lengthen it")
         for tau in taus_ms:
             positive(taus_ms=tau)
+        self.inputs = weights.shape[1]
         self.size, self._name, self._duration_ms = liquid.size, cells.name, self._steps * dt_ms
         self._weights = weights * holding_current(cells.neuron)[1]
         self._threshold, self._membranes = threshold_distance(cells.neuron), membranes
@@ -155,8 +156,8 @@ class Force:
     """
 
     def __init__(self, driven: Driven, *, outputs: int = 1, alpha: float = 1.0) -> None:
-        if driven._weights.shape[1] != outputs:
-            raise ValueError(f"the liquid hears {driven._weights.shape[1]} numbers, but {outputs} are fed back; make them equal")
+        if driven.inputs != outputs:
+            raise ValueError(f"the liquid hears {driven.inputs} numbers, but {outputs} are fed back; make them equal")
         self.driven, self.output = driven, np.zeros(outputs)
         self.readout = RecursiveLeastSquares(alpha=alpha)
 

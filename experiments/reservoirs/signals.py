@@ -15,7 +15,7 @@ import numpy as np
 from spiketwin.models.encoders.shared import positive
 
 NARMA_MEMORY = 10
-STEPS_PER_TAU = 170  # of the integration: .1 for tau 17;
+STEPS_PER_TAU = 170  # of the integration, each .1 for a tau of 17
 
 
 def narma10(u: np.ndarray) -> np.ndarray:

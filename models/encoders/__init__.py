@@ -8,8 +8,8 @@ Settings are keywords with their units. Every code states time in ms and takes d
 Codes of single times have a cut-off tmax_ms, others a duration_ms; those that draw have a seed and draw the same for the
 same one. Where the times are exact, Spikes keeps them beside the step that holds them. No dense [T, B, N] is made.
 
-Three codes differ in what the numbers or the spikes are:
-  delta            takes signals [T, B, N] and gives an "on" and an "off" neuron for each, [T, B, 2 N];
+Four codes differ in what the numbers or the spikes are:
+  delta            takes signals [T, B, N] and gives an "on" and an "off" neuron for each, [T, B, 2 N]; bsa takes signals, too;
   temporal_switch  gives two neurons for each value, [T, B, 2 N], population several, [T, B, N · fields];
   direct_current   gives an analogue input [T, B, N], from which the first layer makes its spikes.
 
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from spiketwin.models.encoders.bsa import bsa, bsa_rate_hz, bsa_value
 from spiketwin.models.encoders.burst import burst, burst_count, burst_interval_ms, burst_value
 from spiketwin.models.encoders.delta import delta, delta_rate_hz, delta_value
 from spiketwin.models.encoders.direct_current import direct_current, direct_current_rate_hz, direct_current_value
@@ -84,6 +85,7 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType(
         "temporal_switch": Encoder(temporal_switch, temporal_switch_ms, temporal_switch_value),
         "phase": Encoder(phase, phase_rate_hz, phase_value),
         "burst": Encoder(burst, burst_interval_ms, burst_value),
+        "bsa": Encoder(bsa, bsa_rate_hz, bsa_value, takes="signals"),
         "delta": Encoder(delta, delta_rate_hz, delta_value, takes="signals"),
         "population": Encoder(population, population_ms, population_value),
         "direct_current": Encoder(direct_current, direct_current_rate_hz, direct_current_value, gives="current"),
@@ -96,6 +98,9 @@ __all__ = [
     "bernoulli",
     "bernoulli_rate_hz",
     "bernoulli_value",
+    "bsa",
+    "bsa_rate_hz",
+    "bsa_value",
     "burst",
     "burst_count",
     "burst_interval_ms",

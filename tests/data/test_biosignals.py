@@ -144,7 +144,7 @@ def test_a_rhythm_has_early_beats_and_pauses():
 
 
 def test_synthetic_hearts_have_wide_ventricular_beats_without_p():
-    pytest.importorskip("neurokit2", reason="ECGSYN comes from neurokit2, of the extra reservoirs")
+    pytest.importorskip("neurokit2", reason="needs spiketwin[reservoirs]")
     record = synthetic_ecg.record(3, 30)
     assert len(record.at) == 30 and np.isfinite(record.signals).all()
     # each R peak, up or down, stands out of what lies around it

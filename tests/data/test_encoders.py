@@ -24,6 +24,7 @@ SETTINGS = {
     "phase": (dict(phases=6, phase_ms=2, periods=3), ("phases", "phase_ms")),
     "burst": (dict(spikes_max=5, shortest_ms=2, longest_ms=12, duration_ms=60), ("spikes_max", "shortest_ms", "longest_ms")),
     "population": (dict(fields=8, tmax_ms=20), ("fields", "tmax_ms")),
+    "bsa": (dict(fir=(0.5, 0.3, 0.2)), ("fir",)),
     "delta": (dict(delta=0.25), ("delta",)),
     "direct_current": (dict(amplitude="0.5 nA", duration_ms=30), ()),
 }
@@ -110,7 +111,7 @@ def test_silence_is_encoded_as_silence(name):
         assert len(spikes) == 0 and (value(name, spikes) == 0).all()
 
 
-@pytest.mark.parametrize("name", [n for n in ENCODERS if n != "delta"])
+@pytest.mark.parametrize("name", [n for n, code in ENCODERS.items() if code.takes == "intensities"])
 @pytest.mark.parametrize(
     ("x", "message"),
     [
@@ -147,7 +148,7 @@ def settings_that_are_wrong():
     }
     for name, (taken, _) in SETTINGS.items():
         for key in (*taken, "dt_ms"):
-            if key in wrong and name != "delta":
+            if key in wrong and ENCODERS[name].takes == "intensities":
                 yield pytest.param(name, {key: wrong[key][0]}, wrong[key][1], id=f"{name}-{key}")
 
 

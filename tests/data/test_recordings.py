@@ -1,9 +1,13 @@
-"""Signals: up-sampled by hand, cut, standardised by training data alone."""
+"""Signals: read from WAV files, up-sampled by hand, cut, standardised by training data alone."""
+
+import wave
 
 import numpy as np
 import pytest
 
 from spiketwin.experiments.data import Recordings
+from spiketwin.experiments.data.errors import DataError
+from spiketwin.experiments.data.recordings import sound
 
 # two recordings of two channels at 100 Hz, of 3 and 2 frames
 FIRST = np.array([[0.0, 10.0], [4.0, 10.0], [8.0, 30.0]])
@@ -83,3 +87,25 @@ def test_parts_that_do_not_fit_are_named(change, message):
     good = {"values": np.zeros((5, 2)), "offsets": np.array([0, 3, 5]), "labels": np.arange(2), "rate_hz": 100.0}
     with pytest.raises(ValueError, match=message):
         Recordings(**(good | change))
+
+
+def written(path, frames, rate_hz=8000, channels=1):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(np.asarray(frames, "<i2").tobytes())
+    return path
+
+
+def test_a_wav_file_is_read_or_named(tmp_path):
+    assert sound(written(tmp_path / "a.wav", [0, 16384, -32768]), rate_hz=8000).tolist() == [0, 0.5, -1]
+    (tmp_path / "no.wav").write_bytes(b"RIFF")
+    for path, message in (
+        (written(tmp_path / "empty.wav", []), "is empty"),
+        (written(tmp_path / "fast.wav", [1, 2], rate_hz=16000), "at 16000 Hz, expected 1 of 16 bit at 8000 Hz"),
+        (written(tmp_path / "two.wav", [1, 2], channels=2), "2 channels"),
+        (tmp_path / "no.wav", "no WAV file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            sound(path, rate_hz=8000)

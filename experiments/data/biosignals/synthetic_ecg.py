@@ -21,6 +21,7 @@ import numpy as np
 import scipy.signal
 
 from spiketwin.experiments.data.biosignals.wfdb import Record
+from spiketwin.experiments.optional import library
 
 RATE_HZ = 250
 SHARES = {"A": 0.12, "V": 0.12, "F": 0.06}  # of beats that follow a sinus beat
@@ -110,14 +111,7 @@ def _beats(shape: Shape, rate_per_min: float, rng: np.random.Generator) -> list[
 
 
 def _simulated(shape: Shape, rate_per_min: float, seed: int) -> np.ndarray:
-    try:
-        import neurokit2
-    except ImportError:
-        raise ImportError(
-            "synthetic electrocardiograms need neurokit2, which is not installed; install it with: pip install 'spiketwin[reservoirs]'",
-            name="neurokit2",
-        ) from None
-    train = neurokit2.ecg_simulate(
+    train = library("neurokit2", "reservoirs").ecg_simulate(
         duration=SHAPE_MS // 1000,
         sampling_rate=RATE_HZ,
         noise=0,

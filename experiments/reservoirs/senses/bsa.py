@@ -1,13 +1,4 @@
-"""Ben's Spiker Algorithm: spikes that, sent through a FIR filter, add up to the signal.
-
-    at each step t:  a spike if  Σ_k |s(t+k)| - Σ_k |s(t+k) - h(k)| >= threshold,  then s(t+k) <- s(t+k) - h(k)
-    decoded:         s(t) = Σ_k h(k) spike(t-k)
-
-A spike is set where taking the filter's answer away brings the rest of the signal closer to 0 by the threshold. Signals are not
-negative. What one spike adds, the height of h, is as fine as the code gets.
-
-Source: Schrauwen & Van Campenhout 2003, BSA, a fast and accurate spike train encoding scheme, IJCNN 4:2825.
-"""
+"""Signals by Ben's Spiker Algorithm: spikes that, sent through a low-pass, add up to the signal (models/encoders/bsa.py)."""
 
 from __future__ import annotations
 
@@ -16,43 +7,9 @@ from scipy.signal import firwin
 from sklearn.base import BaseEstimator
 
 from spiketwin.experiments.reservoirs.senses.series import on_grid, signals
-from spiketwin.models.encoders import shared
-from spiketwin.models.encoders.shared import ROUNDING, positive, whole_steps
+from spiketwin.models.encoders.bsa import THRESHOLD, bsa
+from spiketwin.models.encoders.shared import positive, whole_steps
 from spiketwin.models.spikes import Spikes
-
-THRESHOLD = 0.955  # of the paper, for a filter of sum 1
-
-
-def bsa(x, fir: np.ndarray, *, threshold: float = THRESHOLD, dt_ms: float) -> Spikes:
-    """Spikes [T, B, N] of signals [T, B, N] that are not negative, a sample per step of dt_ms.
-
-    fir: the filter h [K], in the unit of the signal.  threshold: in that unit; what does not reach the end of the signal cannot fit
-    there, so the last spikes are K steps before it where the threshold is near Σ h.
-    Raises ValueError for NaN, infinite and negative values, for another shape, and for a threshold that is not positive.
-    """
-    rest, fir = shared.signals(x).copy(), np.asarray(fir, float)
-    positive(threshold=threshold, dt_ms=dt_ms)
-    if fir.ndim != 1 or not fir.size or not np.isfinite(fir).all():
-        raise ValueError(f"fir has shape {fir.shape}; give the filter's answer to one spike, [K] finite numbers")
-    if rest.min() < 0:
-        raise ValueError(f"signals reach down to {rest.min():g}, but BSA takes none below 0; shift and scale them")
-    fired = np.zeros(rest.shape, dtype=bool)
-    for t in range(len(rest)):
-        ahead = rest[t : t + fir.size]  # shorter at the end
-        h = fir[: len(ahead), None, None]
-        closer = (np.abs(ahead) - np.abs(ahead - h)).sum(axis=0)
-        fired[t] = closer >= threshold - ROUNDING
-        ahead -= h * fired[t]
-    return Spikes(*np.nonzero(fired), shape=fired.shape, dt_ms=dt_ms)
-
-
-def bsa_value(spikes: Spikes, fir: np.ndarray) -> np.ndarray:
-    """The signals [T, B, N] that spikes stand for: each adds the filter h from its step on."""
-    fired = spikes.dense(float)
-    value = np.zeros_like(fired)
-    for k, h in enumerate(np.asarray(fir, float)[: len(fired)]):
-        value[k:] += h * fired[: len(fired) - k]
-    return value
 
 
 class BSA(BaseEstimator):
@@ -88,5 +45,5 @@ class BSA(BaseEstimator):
     def spikes(self, X, *, dt_ms: float, duration_ms: float) -> tuple[Spikes, np.ndarray]:
         steps, fir = whole_steps(duration_ms, dt_ms, "duration_ms"), self.filter(dt_ms)
         scaled = np.clip((signals(X) - self.least_) / self.range_, 0, 1)
-        found = bsa(on_grid(scaled, steps), fir, threshold=self.threshold * fir.sum(), dt_ms=dt_ms)
+        found = bsa(on_grid(scaled, steps), fir=fir, threshold=self.threshold * fir.sum(), dt_ms=dt_ms)
         return found, np.full(found.shape[1], steps)

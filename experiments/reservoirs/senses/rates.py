@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from spiketwin.experiments.reservoirs.senses.on_off import regular
+from spiketwin.experiments.reservoirs.senses.held_rates import held_rates
 from spiketwin.experiments.reservoirs.senses.series import series
 from spiketwin.models.encoders.shared import positive
 from spiketwin.models.spikes import Spikes
@@ -29,7 +29,7 @@ class Rates(BaseEstimator):
 
     def spikes(self, X, *, dt_ms: float, duration_ms: float) -> tuple[Spikes, np.ndarray]:
         values = self._checked(X)
-        spikes = regular(values * (self.rate_hz / self.highest), dt_ms=dt_ms, duration_ms=duration_ms)
+        spikes = held_rates(values * (self.rate_hz / self.highest), dt_ms=dt_ms, duration_ms=duration_ms)
         return spikes, np.full(len(values), spikes.shape[0])
 
     def _checked(self, X) -> np.ndarray:

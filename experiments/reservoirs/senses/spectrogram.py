@@ -10,14 +10,11 @@ Source: Slaney 1998, Auditory Toolbox, Technical Report 1998-010 (mfcc: the band
 from __future__ import annotations
 
 import math
-import wave
-from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_array
 
-from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.recordings import Recordings
 from spiketwin.experiments.reservoirs.senses.on_off import OnOff
 from spiketwin.experiments.reservoirs.senses.protocol import Sense
@@ -146,21 +143,3 @@ def mel(frequency_hz: np.ndarray | float) -> np.ndarray:
 
 def hz(mels: np.ndarray) -> np.ndarray:
     return np.where(mels < 15, mels * LINEAR_HZ, KNEE_HZ * np.exp(PER_OCTAVES * (np.maximum(mels, 15) - 15)))
-
-
-def sound(path: Path | str, *, rate_hz: float) -> np.ndarray:
-    """A WAV file of one channel and 16 bit, float [frames] in -1 … 1.
-
-    Raises DataError for another format or rate, and for a file that is empty or damaged.
-    """
-    try:
-        with wave.open(str(path)) as file:
-            found = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
-            announced, data = file.getnframes(), file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise DataError(f"{path} is damaged or no WAV file ({error})") from None
-    if found != (1, 16, rate_hz):
-        raise DataError(f"{path} has {found[0]} channels of {found[1]} bit at {found[2]} Hz, expected 1 of 16 bit at {rate_hz:g} Hz")
-    if not announced or len(data) != 2 * announced:
-        raise DataError(f"{path} is empty or truncated: its header announces {announced} frames, found {len(data) // 2}")
-    return np.frombuffer(data, dtype="<i2") / 2**15

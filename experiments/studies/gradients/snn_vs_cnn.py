@@ -2,7 +2,7 @@
 
 12C5-MP2-64C5-MP2-FC10 with leaky neurons after each pooling and at the end, for several numbers of steps, and with rectified linear
 units in their place. Both learn with Adam for equally many epochs. Chosen on validation images, for each kind of network: the learning
-rate out of three (2e-3, 5e-3, 1e-2 and 1e-3, 2e-3, 5e-3), and for the spiking one, at 5 and 25 steps, the gain and the certainty below.
+rate (out of 2e-3, 5e-3, 1e-2 and of 1e-3, 2e-3, 5e-3, 1e-2), and for the spiking one, at 5 and 25 steps, the gain and the certainty below.
 
 An operation is what one synapse does: a multiplication and an addition (MAC) where the input is a number, an addition (AC) for each
 spike that passes it. Spikes at the border of an image reach fewer synapses, which is counted. Energy is that of arithmetic alone, 4.6 pJ

@@ -1,6 +1,7 @@
 """The compiled engine against a loop in plain Python that shares no code with it, and what its design promises."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from spiketwin.models.discretisation import SCHEMES, derive, unsupported_reason
 from spiketwin.models.engines import get_engine
 from spiketwin.models.engines.compiled import CompiledEngine
+from spiketwin.models.engines.compiled.source import Cell, source
 from spiketwin.models.network import Convolution, Network, Population, Projection, SpikeSource
-from spiketwin.models.neurons import neuron
+from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.models.spec import NeuronSpec, Parameter
 from spiketwin.models.spikes import Spikes
 
@@ -279,3 +282,16 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
     blocked.write_text("in the way")
     monkeypatch.setenv("SPIKETWIN_CACHE", str(blocked))
     assert cache.load.__wrapped__("value = 7\n").value == 7
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_every_number_of_a_step_has_the_precision_of_the_states(name):
+    """A bare 1 or .5 beside a single-precision number would make numba compute the step in double."""
+    spec = neuron(name)
+    for scheme in (s for s in SCHEMES if not unsupported_reason(spec, s)):
+        text = source((Cell(spec, scheme, (), (), ()),), ())
+        assigned = [str(target) for target, _ in derive(spec, scheme).assignments]
+        lines = [line for line in text.splitlines() if line.strip().partition(" = ")[0] in assigned and line.startswith(" " * 8)]
+        assert len(lines) >= len(assigned)
+        bare = [line for line in lines if re.search(r"(?<![\w.])\.?\d", re.sub(r"real\([^()]*\)", "", line))]
+        assert not bare

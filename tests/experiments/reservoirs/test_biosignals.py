@@ -84,7 +84,7 @@ def test_a_beat_that_is_never_found_costs_a_quarter_of_macro_f1():
 
 @pytest.fixture(scope="module")
 def smoke():
-    pytest.importorskip("neurokit2", reason="synthetic heartbeats come from neurokit2, of the extra reservoirs")
+    pytest.importorskip("neurokit2", reason="needs spiketwin[reservoirs]")
     return biosignals.smoke()
 
 

@@ -1,19 +1,16 @@
 """Ears and eyes: send-on-delta and BSA by hand, mel bands against librosa, and what cannot be heard."""
 
-import wave
-
 import numpy as np
 import pytest
 import scipy.signal
 from sklearn.base import clone
 
-from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.recordings import Recordings
 from spiketwin.experiments.reservoirs import BSA, Delta, LiquidStateMachine, OnOff, Rates, Spectrogram
-from spiketwin.experiments.reservoirs.senses.bsa import bsa, bsa_value
-from spiketwin.experiments.reservoirs.senses.on_off import regular
+from spiketwin.experiments.reservoirs.senses.held_rates import held_rates
 from spiketwin.experiments.reservoirs.senses.series import on_grid
-from spiketwin.experiments.reservoirs.senses.spectrogram import hz, mel, mel_bands, sound
+from spiketwin.experiments.reservoirs.senses.spectrogram import hz, mel, mel_bands
+from spiketwin.models.encoders import bsa, bsa_rate_hz, bsa_value
 
 RATE_HZ = 8000
 
@@ -66,16 +63,16 @@ def test_bsa_by_hand():
     """
     h = np.array([0.5, 0.3, 0.2])
     x = column(0, 0.5, 0.8, 0.5, 0.2)
-    spikes = bsa(x, h, threshold=0.9, dt_ms=1.0)
+    spikes = bsa(x, fir=h, threshold=0.9, dt_ms=1.0)
     assert spikes.step.tolist() == [1, 2]
-    np.testing.assert_allclose(bsa_value(spikes, h), x, atol=1e-15)
+    np.testing.assert_allclose(bsa_value(spikes, fir=h), x, atol=1e-15)
     # half of h at step 0: 1/2 · 1 before, |h/2 - h| = 1/2 after: 0 closer
-    assert len(bsa(column(0.25, 0.15, 0.1), h, threshold=0.1, dt_ms=1.0)) == 0
+    assert len(bsa(column(0.25, 0.15, 0.1), fir=h, threshold=0.1, dt_ms=1.0)) == 0
     # .9 of h: .9 before, .1 after: .8 closer
-    assert len(bsa(0.9 * column(0.5, 0.3, 0.2), h, threshold=0.8, dt_ms=1.0)) == 1
-    assert len(bsa(0.9 * column(0.5, 0.3, 0.2), h, threshold=0.81, dt_ms=1.0)) == 0
+    assert len(bsa(0.9 * column(0.5, 0.3, 0.2), fir=h, threshold=0.8, dt_ms=1.0)) == 1
+    assert len(bsa(0.9 * column(0.5, 0.3, 0.2), fir=h, threshold=0.81, dt_ms=1.0)) == 0
     # the signal ends before h does: .5 + .3 closer
-    assert bsa(column(0, 0.5, 0.3), h, threshold=0.8, dt_ms=1.0).step.tolist() == [1]
+    assert bsa(column(0, 0.5, 0.3), fir=h, threshold=0.8, dt_ms=1.0).step.tolist() == [1]
 
 
 def test_bsa_finds_the_spikes_that_made_a_signal():
@@ -85,8 +82,18 @@ def test_bsa_finds_the_spikes_that_made_a_signal():
     x = np.zeros(260)
     for t in at:
         x[t : t + h.size] += h
-    found = bsa(np.maximum(x, 0)[:, None, None], h, threshold=0.99 * h.sum(), dt_ms=1.0)
+    found = bsa(np.maximum(x, 0)[:, None, None], fir=h, threshold=0.99 * h.sum(), dt_ms=1.0)
     assert found.step.tolist() == at.tolist()
+
+
+def test_bsa_of_a_level_fires_at_the_rate_in_closed_form():
+    h = BSA().filter(1.0)
+    level = np.array([0.2, 0.25, 0.5, 0.9])
+    spikes = bsa(np.broadcast_to(level, (2000, 1, 4)), fir=h, dt_ms=1.0)
+    np.testing.assert_allclose(spikes.rates_hz()[0], bsa_rate_hz(level, fir=h, dt_ms=1.0), rtol=0.02)
+    # the code is no finer than the height of h
+    assert 0.1 < h.max() < 0.12 and len(bsa(np.full((2000, 1, 1), 0.1), fir=h, dt_ms=1.0)) == 0
+    assert bsa_rate_hz([0.0, 0.5], fir=(0.5, 0.3, 0.2), dt_ms=2.0).tolist() == [0, 250]
 
 
 @pytest.mark.parametrize("frequency_hz", [1.0, 2.0, 5.0])
@@ -96,7 +103,7 @@ def test_bsa_decoded_by_its_filter_is_the_signal(frequency_hz):
     sense = BSA().fit(X)
     spikes, _ = sense.spikes(X, dt_ms=1.0, duration_ms=2000.0)
     h = sense.filter(1.0)
-    decoded = sense.least_ + sense.range_ * bsa_value(spikes, h)
+    decoded = sense.least_ + sense.range_ * bsa_value(spikes, fir=h)
     error = (decoded - X.transpose(1, 0, 2))[50:-50]
     height = 2 * h.max()  # of what one spike adds, in a range of 2
     assert 0.2 < height < 0.25
@@ -111,7 +118,7 @@ def test_bsa_decoded_by_its_filter_is_the_signal(frequency_hz):
 
 
 def test_mel_bands_are_those_of_librosa():
-    librosa = pytest.importorskip("librosa", reason="librosa is the reference for mel bands")
+    librosa = pytest.importorskip("librosa", reason="needs spiketwin[events]: tonic brings librosa")
     ours = mel_bands(RATE_HZ, 256, 32, 80, 3600)
     theirs = librosa.filters.mel(sr=RATE_HZ, n_fft=256, n_mels=32, fmin=80, fmax=3600, dtype=np.float64)
     np.testing.assert_allclose(ours, theirs, atol=1e-13 * theirs.max())
@@ -205,37 +212,15 @@ RUN = dict(dt_ms=1.0, duration_ms=100.0)
         (lambda: BSA(peak_hz=0).fit(NOISE[..., None]), "peak_hz = 0"),
         (lambda: BSA(peak_hz=2000).filter(1.0), "too long for peak_hz"),
         (lambda: BSA(cutoff_hz=600).filter(1.0), "cutoff_hz = 600"),
-        (lambda: bsa(column(1, -1), np.ones(2), dt_ms=1.0), "reach down to -1"),
-        (lambda: bsa(column(1, np.nan), np.ones(2), dt_ms=1.0), "NaN"),
-        (lambda: bsa(column(1, 1), np.ones((2, 2)), dt_ms=1.0), r"fir has shape \(2, 2\)"),
-        (lambda: bsa(column(1, 1), np.ones(2), threshold=0, dt_ms=1.0), "threshold = 0"),
+        (lambda: bsa(column(1, -1), fir=np.ones(2), dt_ms=1.0), "reach down to -1"),
+        (lambda: bsa(column(1, np.nan), fir=np.ones(2), dt_ms=1.0), "NaN"),
+        (lambda: bsa(column(1, 1), fir=np.ones((2, 2)), dt_ms=1.0), r"fir has shape \(2, 2\)"),
+        (lambda: bsa(column(1, 1), fir=np.ones(2), threshold=0, dt_ms=1.0), "threshold = 0"),
     ],
 )
 def test_a_mistake_is_named(act, message):
     with pytest.raises(ValueError, match=message):
         act()
-
-
-def written(path, frames, rate_hz=RATE_HZ, channels=1):
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(np.asarray(frames, "<i2").tobytes())
-    return path
-
-
-def test_a_wav_file_is_read_or_named(tmp_path):
-    assert sound(written(tmp_path / "a.wav", [0, 16384, -32768]), rate_hz=RATE_HZ).tolist() == [0, 0.5, -1]
-    (tmp_path / "no.wav").write_bytes(b"RIFF")
-    for path, message in (
-        (written(tmp_path / "empty.wav", []), "is empty"),
-        (written(tmp_path / "fast.wav", [1, 2], rate_hz=16000), "at 16000 Hz, expected 1 of 16 bit at 8000 Hz"),
-        (written(tmp_path / "two.wav", [1, 2], channels=2), "2 channels"),
-        (tmp_path / "no.wav", "no WAV file"),
-    ):
-        with pytest.raises(DataError, match=message):
-            sound(path, rate_hz=RATE_HZ)
 
 
 def test_rates_are_regular_trains_of_their_share_of_the_highest() -> None:
@@ -256,7 +241,7 @@ def test_a_spike_falls_where_the_phase_passes_a_whole_number() -> None:
     phase = np.cumsum(held, axis=1) + np.arange(4) * 0.6180339887 % 1
     before = np.concatenate([(np.arange(4) * 0.6180339887 % 1 + np.zeros((5, 1, 4))), phase[:, :-1]], axis=1)
     expected = np.nonzero((np.floor(phase + 1e-9) > np.floor(before + 1e-9)).transpose(1, 0, 2))
-    found = regular(rates_hz, dt_ms=1.0, duration_ms=40.0)
+    found = held_rates(rates_hz, dt_ms=1.0, duration_ms=40.0)
     for a, b in zip((found.step, found.batch, found.neuron), expected):
         np.testing.assert_array_equal(a, b)
     assert len(found) > 300

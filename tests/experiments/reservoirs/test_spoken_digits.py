@@ -109,6 +109,7 @@ def test_the_penalty_does_not_see_the_test() -> None:
 
 def test_smoke(data_dir) -> None:
     data_dir("fsdd")
+    pytest.importorskip("reservoirpy", reason="needs spiketwin[reservoirs]")
     result = spoken_digits.smoke()
     names = ("front_end", "front_end_spikes", "50", "unconnected_50", "echo_state_50")
     for name in names:
@@ -117,4 +118,4 @@ def test_smoke(data_dir) -> None:
     # two epochs of a small network; chance is 10 %
     assert result.mean("validation_official_rsnn") > 15
     panels = spoken_digits.draw(result).axes
-    assert len(panels) == 2 and len(panels[0].lines) == 3 * 2 + 2
+    assert len(panels) == 2 and len(panels[0].lines) == 3 * 2 + 3

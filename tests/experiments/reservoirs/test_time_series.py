@@ -12,7 +12,7 @@ from spiketwin.experiments.protocol import combine
 from spiketwin.experiments.studies.reservoirs.time_series import forecast, models, tasks
 from spiketwin.experiments.studies.reservoirs.time_series import time_series as study
 
-needs_reservoirpy = pytest.mark.skipif(not importlib.util.find_spec("reservoirpy"), reason="needs the extra 'reservoirs'")
+needs_reservoirpy = pytest.mark.skipif(not importlib.util.find_spec("reservoirpy"), reason="needs spiketwin[reservoirs]")
 
 
 def test_delays_are_the_last_inputs():
@@ -47,7 +47,7 @@ def test_echo_state_follows_its_equation():
 def test_without_reservoirpy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "reservoirpy.nodes", None)
     with pytest.raises(ImportError, match=r"spiketwin\[reservoirs\]"):
-        models.reservoirpy("nodes")
+        models.EchoState(1, 30, leak=0.3, radius=0.8, input_scale=0.5, bias=0.2, seed=3)
 
 
 def test_read_out_is_ridge_regression():

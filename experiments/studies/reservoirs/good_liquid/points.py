@@ -85,7 +85,8 @@ def points(size: int, axes: dict[str, tuple], random: int) -> Iterator[tuple[str
 class Task:
     """Handwritten digits, one row of 8 pixels after the other: at the end a read-out must know what came first.
 
-    samples: for training and validation, the first ones of the split.  row_ms: how long a row is shown.  rate_hz: rate at one standard deviation.  dt_ms: time step.
+    samples: for training and validation, the first ones of the split.  row_ms: how long a row is shown.
+    rate_hz: rate at one standard deviation.  dt_ms: time step.
     """
 
     def __init__(self, samples: int, row_ms: float, rate_hz: float, dt_ms: float) -> None:

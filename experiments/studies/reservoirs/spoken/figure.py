@@ -33,7 +33,12 @@ def draw(result: Result) -> Figure:
                 values = np.array([result.metrics[f"{way}_{prefix}{size}"]["values"] for size in sizes])
                 axes.plot(sizes, values.mean(axis=1), color=colour, label=label)
                 axes.plot(sizes, values, ".", color=colour)
-            for name, label, style in (("front_end", "front end alone", "-"), ("rsnn", "trained through time", ":")):
+            others = (
+                ("front_end", "levels alone", "-"),
+                ("front_end_spikes", "their spikes alone", "--"),
+                ("rsnn", "trained through time", ":"),
+            )
+            for name, label, style in others:
                 if f"{way}_{name}" in result.metrics:
                     axes.axhline(result.mean(f"{way}_{name}"), color=INK, linestyle=style, label=label, zorder=0)
             axes.set(xscale="log", xticks=sizes, xlabel="neurons", ylabel="test accuracy (%)", title=title)

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, fsdd
+from spiketwin.experiments.optional import library
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.reservoirs import EventInput, LiquidStates
 from spiketwin.experiments.studies.gradients import spoken
@@ -28,6 +28,7 @@ from spiketwin.experiments.studies.reservoirs.validated_ridge import Split
 from spiketwin.models.reservoirs import liquid
 from spiketwin.models.stacks.heterogeneity import uniform
 from spiketwin.rules.readouts import SpikeCounts
+from spiketwin.rules.readouts.features import counted, read_steps
 
 if TYPE_CHECKING:
     from spiketwin.experiments.studies.reservoirs.spoken.spoken_digits import Config
@@ -42,10 +43,9 @@ def levels(words: Words) -> np.ndarray:
 
 def counts(words: Words, config: Config) -> np.ndarray:
     """Spikes of each channel in equal parts of the word [B, reads · channels]."""
-    dt_ms = config.duration_ms / config.reads
     spikes = words.events.batch(dt_ms=config.dt_ms, duration_ms=config.duration_ms)
-    place = (spikes.batch * config.reads + (spikes.step * config.dt_ms // dt_ms).astype(int)) * words.events.size + spikes.neuron
-    return np.bincount(place, minlength=len(words.index) * config.reads * words.events.size).reshape(len(words.index), -1)
+    steps, trials, _ = spikes.shape
+    return counted(spikes, read_steps(np.full(trials, steps), config.reads)).reshape(trials, -1)
 
 
 def liquid_states(
@@ -73,14 +73,8 @@ def liquid_states(
 
 def echo_states(words: Words, config: Config, size: int, seed: int, *, quiet: bool = False) -> np.ndarray:
     """[B, reads · size]. Raises ImportError that names the extra without reservoirpy."""
-    try:
-        nodes = import_module("reservoirpy.nodes")
-    except ImportError:
-        raise ImportError(
-            "echo states need reservoirpy; install it with: pip install 'spiketwin[reservoirs]'", name="reservoirpy"
-        ) from None
     *_, frames, bands = words.levels.shape
-    reservoir = nodes.Reservoir(
+    reservoir = library("reservoirpy.nodes", "reservoirs").Reservoir(
         size,
         lr=config.echo_leak,
         sr=config.echo_radius,

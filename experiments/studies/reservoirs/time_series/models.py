@@ -14,11 +14,11 @@ without them a liquid remembers no longer than its membranes and synapses do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from spiketwin.experiments.optional import library
 from spiketwin.experiments.reservoirs.force import Driven
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs import liquid as random_liquid
@@ -30,17 +30,6 @@ FILTERS = (1.0, 3.0, 8.0)  # time constants of the filters of spikes, in the tim
 SPREAD = 0.5  # of the logarithms of the liquid's time constants
 LONGEST = 60  # line of inputs
 UNITS_HEARD = 20  # by a unit of the echo-state network
-
-
-def reservoirpy(part: str):
-    """A module of reservoirpy. Raises ImportError that names the extra."""
-    try:
-        return import_module(f"reservoirpy.{part}")
-    except ImportError:
-        raise ImportError(
-            "the echo-state network needs reservoirpy, which is not installed; install it with: pip install 'spiketwin[reservoirs]'",
-            name="reservoirpy",
-        ) from None
 
 
 class Delays:
@@ -74,8 +63,8 @@ class EchoState:
     """
 
     def __init__(self, inputs: int, size: int, *, leak: float, radius: float, input_scale: float, bias: float, seed: int) -> None:
-        uniformly = reservoirpy("mat_gen").uniform
-        self._node = reservoirpy("nodes").Reservoir(
+        uniformly = library("reservoirpy.mat_gen", "reservoirs").uniform
+        self._node = library("reservoirpy.nodes", "reservoirs").Reservoir(
             size,
             lr=leak,
             sr=radius,
