@@ -6,6 +6,7 @@
 Everybody hears the same words (words.py); all but rsnn have the same read-out (../validated_ridge.py), which learns from training
 and validation words once its penalty is chosen. Settings of the liquid (out of twenty) and of the echo state network (out of twelve) were chosen
 on the validation words of speaker_out, at 500 neurons, seed 0; those of rsnn are those of the study `spoken`, with twice its learning rate.
+Every speaker is the next one of another: these settings were chosen with all six voices heard, and penalties alone without the test voice.
 
 Source: Jackson et al. 2018 (recordings); Maass, Natschläger & Markram 2002 (liquids).
 """
