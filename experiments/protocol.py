@@ -148,7 +148,14 @@ def measured(**more: Any) -> Iterator[dict[str, Any]]:
         **more,
     }
     yield found
+    found["machine"] |= _gpu()
     found["wall_s"] = round(time.perf_counter() - start, 1)
+
+
+def _gpu() -> dict[str, str]:
+    """The GPU that trainings run on, if torch, where an experiment needs it, has one."""
+    torch = sys.modules.get("torch")
+    return {"gpu": torch.cuda.get_device_name()} if torch and torch.cuda.is_available() else {}
 
 
 def versions() -> dict[str, str]:
@@ -162,7 +169,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit the code was run from; '+' marks changed files, '' means that it is not a checkout."""
+    """The commit the code was run from; '+' marks changed files. Outside a checkout it is what SPIKETWIN_COMMIT says, or ''."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -173,7 +180,7 @@ def commit() -> str:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "../models", "../rules", "../experiments/*.py")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return os.environ.get("SPIKETWIN_COMMIT", "")
 
 
 def write_json(path: Path | str, data) -> Path:

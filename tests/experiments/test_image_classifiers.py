@@ -13,6 +13,7 @@ from spiketwin.experiments import experiment
 from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.studies.gradients import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn
 from spiketwin.experiments.studies.gradients.image_classifier import Recipe, augmented, few, schedule_of, spiking
+from spiketwin.experiments.training import Schedule
 from spiketwin.models.engines.torch.stacks import NormThroughTime
 from spiketwin.models.stacks import AT_ONCE
 from spiketwin.rules.spike_backprop import SpikeBackprop
@@ -169,3 +170,20 @@ def test_rules_are_compared(data_dir):
         assert result.mean(f"spikes_per_neuron_lenet_mnist_{rule}") > 0
         assert result.mean(f"validation_accuracy_lenet_mnist_{rule}") > 30  # the least of five seeds was 65
         assert result.mean(f"learning_rate_lenet_mnist_{rule}") == 1e-2
+
+
+def test_a_batch_goes_to_where_the_network_is():
+    made = snn_vs_cnn.still(snn_vs_cnn.Config(), dataset(), 0)
+    made.net.to("meta")
+    assert made.run(made.data.train, np.arange(4)).output.device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("kind", ["still", "spiking"])
+def test_a_classifier_learns_on_the_gpu(kind):
+    config, data = snn_vs_cnn.Config(), dataset(count=40)
+    made = snn_vs_cnn.still(config, data, 0) if kind == "still" else snn_vs_cnn.spiking(config, data, 5, 0)
+    history = made.train("on the GPU", Schedule(2, 10, 1e-3), 0, quiet=True)
+    assert next(made.net.parameters()).is_cuda
+    assert np.isfinite([row["loss"] for row in history]).all()
+    assert made.accuracy(data.test) == pytest.approx(replace(made, net=made.net.cpu()).accuracy(data.test))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
-from spiketwin.experiments.training import Row, Schedule, activity, fit
+from spiketwin.experiments.training import Row, Schedule, activity, device, fit
 from spiketwin.models.engines.torch.stacks import Stack, StackActivity
 
 
@@ -35,14 +35,18 @@ class Classifier:
     record: dict[str, tuple[str, ...]] | None = None
 
     def run(self, samples, index, rng: np.random.Generator | None = None) -> StackActivity:
-        return self.net(self.feed(samples, index, rng), steps=self.steps, record=self.record)
+        """What the network makes of the samples `index`, on the device where the network is."""
+        x = self.feed(samples, index, rng)
+        if torch.is_tensor(x):  # events stay what they are: a network takes them to its device
+            x = x.to(next(self.net.parameters()).device)
+        return self.net(x, steps=self.steps, record=self.record)
 
     @torch.no_grad()
     def accuracy(self, samples, *, batch_size: int = 500) -> float:
         """Percent of the samples whose own class scores most; of equal scores the first counts."""
         self.net.eval()
         parts = [np.arange(k, min(k + batch_size, len(samples))) for k in range(0, len(samples), batch_size)]
-        votes = np.concatenate([self.scores(self.run(samples, part)).argmax(1).numpy() for part in parts])
+        votes = np.concatenate([self.scores(self.run(samples, part)).argmax(1).numpy(force=True) for part in parts])
         return 100 * float(np.mean(votes == samples.labels))
 
     def train(
@@ -55,8 +59,12 @@ class Classifier:
         checkpoint: Path | None = None,
         quiet: bool = False,
     ) -> list[Row]:
-        """Train on data.train, or those `chosen` of it; the stack ends with the weights that were best on data.validation."""
-        train, labels = self.data.train, torch.as_tensor(self.data.train.labels)
+        """Train on data.train, or those `chosen` of it; the stack ends with the weights that were best on data.validation.
+
+        It is trained, and stays, on the GPU if there is one (`spiketwin.experiments.training.device`).
+        """
+        self.net.to(device())
+        train, labels = self.data.train, torch.as_tensor(self.data.train.labels, device=device())
         chosen = np.arange(len(train)) if chosen is None else chosen
         last = list(self.net.neuron_layers())[-1] if isinstance(self.net, Stack) else ""
 

@@ -112,7 +112,7 @@ def additions(made, config: Config, samples) -> float:
     with torch.no_grad():
         for start in range(0, len(samples), 500):
             run = made.run(samples, np.arange(start, min(start + 500, len(samples))))
-            one, two, _ = (s.sum((0, 1)) for s in run.spikes.values())
+            one, two, _ = (s.sum((0, 1)).cpu() for s in run.spikes.values())
             total += float((one.double() * reached).sum() + 10 * two.double().sum())
     return total / len(samples)
 

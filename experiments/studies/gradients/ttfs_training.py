@@ -26,7 +26,7 @@ from spiketwin.experiments.studies.gradients.ttfs import (
     percent,
     weights,
 )
-from spiketwin.experiments.training import Constant, Cosine, Loss, Row, Schedule, activity, fit
+from spiketwin.experiments.training import Constant, Cosine, Loss, Row, Schedule, activity, device, fit
 from spiketwin.models.engines.torch import Activity, TorchNetwork
 from spiketwin.models.network import Network
 from spiketwin.rules.losses import max_cross_entropy, spike_penalty
@@ -38,10 +38,11 @@ Run = Callable[..., Activity]  # a TorchNetwork, or what is called like one
 def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, checkpoint: Path | None = None, quiet: bool = False) -> Trained:
     """Train on data.train, keep the epoch that is best on data.validation, predict data.test once.
 
-    checkpoint: file to resume from, renewed after each epoch.  Single precision for training, double for the prediction.
+    checkpoint: file to resume from, renewed after each epoch.  Single precision for training, double for the prediction;
+    on the GPU if there is one.
     """
     start = network(config, data.inputs, len(data.classes), seed)
-    module = TorchNetwork(start, dt_ms=config.dt_ms, scheme=config.scheme, surrogate=fast_sigmoid(config.surrogate_scale))
+    module = TorchNetwork(start, dt_ms=config.dt_ms, scheme=config.scheme, surrogate=fast_sigmoid(config.surrogate_scale)).to(device())
     held_out = FirstSpikes(data.validation, config)
 
     with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet) as show:
@@ -68,7 +69,7 @@ def objective(run: Run, spikes: FirstSpikes) -> Loss:
         keep = rng.random((len(index), inputs)) >= config.input_dropout if config.input_dropout else None
         found = run({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
         v, hidden = found.states[OUTPUT]["v"] * 1e3, found.spikes[HIDDEN]
-        value = max_cross_entropy(v, labels[index])
+        value = max_cross_entropy(v, labels[index].to(v.device))
         if config.regulariser:
             value = value + spike_penalty(hidden, config.regulariser)
         hits = decide(v.numpy(force=True)) == spikes.samples.labels[index]
@@ -84,7 +85,7 @@ def schedule(config: TTFSConfig) -> Schedule:
 def evaluated(experiment: str, config: TTFSConfig, seed: int, trained: Network, data: Dataset, history: list[Row]) -> Trained:
     """A trained network with its float64 predictions on the test images."""
     spikes = FirstSpikes(data.test, config)
-    predictions = predict(TorchNetwork(trained, dt_ms=config.dt_ms, scheme=config.scheme, dtype=torch.float64), spikes)
+    predictions = predict(TorchNetwork(trained, dt_ms=config.dt_ms, scheme=config.scheme, dtype=torch.float64).to(device()), spikes)
     return Trained(
         experiment, config, seed, trained, {INPUT: spikes.batch(slice(None))}, data.test.labels, predictions, data.split, history
     )
@@ -94,7 +95,9 @@ def evaluated(experiment: str, config: TTFSConfig, seed: int, trained: Network, 
 def predict(run: Run, spikes: FirstSpikes, batch_size: int = 500) -> np.ndarray:
     """Predicted classes [B] of all samples."""
     parts = (slice(start, start + batch_size) for start in range(0, len(spikes), batch_size))
-    return np.concatenate([decide(run({INPUT: spikes.batch(p)}, record={OUTPUT: ("v",)}).states[OUTPUT]["v"].numpy()) for p in parts])
+    return np.concatenate(
+        [decide(run({INPUT: spikes.batch(p)}, record={OUTPUT: ("v",)}).states[OUTPUT]["v"].numpy(force=True)) for p in parts]
+    )
 
 
 def offered(
