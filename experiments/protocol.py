@@ -140,7 +140,7 @@ def measured(**more: Any) -> Iterator[dict[str, Any]]:
     """
     began, start = datetime.now(UTC), time.perf_counter()
     found: dict[str, Any] = {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([_program(), *sys.argv[1:]]),
         "date": began.isoformat(timespec="seconds"),
         "commit": commit(),
         "versions": versions(),
@@ -150,6 +150,12 @@ def measured(**more: Any) -> Iterator[dict[str, Any]]:
     yield found
     found["machine"] |= _gpu()
     found["wall_s"] = round(time.perf_counter() - start, 1)
+
+
+def _program() -> str:
+    """What was called; the command line, however it was started, is spiketwin."""
+    name = Path(sys.argv[0]).name
+    return "spiketwin" if name == "cli.py" else name
 
 
 def _gpu() -> dict[str, str]:

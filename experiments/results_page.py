@@ -263,7 +263,7 @@ def _provenance(p: Mapping) -> str:
         f"at commit {p['commit']}" if p.get("commit") else "",
         f"in {p['wall_s']:.0f} s" if p.get("wall_s") else "",
         f"on {machine['cores']} cores" + (f" of {machine['model']}" if machine.get("model") else "") if machine.get("cores") else "",
-        f"GPU {machine['gpu']}" if machine.get("gpu") else "",
+        f"with a GPU, {machine['gpu']}" if machine.get("gpu") else "",
         "(" + ", ".join(f"{name} {versions[name]}" for name in ("torch", "brian2", "numpy", *PEERS) if name in versions) + ")"
         if versions
         else "",
