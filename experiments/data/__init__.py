@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spiketwin.experiments.data import braille, cifar10, digits, folders, fsdd, heidelberg, mnist, randman, sensors, spoken, svhn
+from spiketwin.experiments.data import braille, folders, randman, sensors
 from spiketwin.experiments.data.dataset import Dataset, Samples
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.events import EventSamples
 from spiketwin.experiments.data.folders import Files
-from spiketwin.experiments.data.idx import read_idx
+from spiketwin.experiments.data.images import cifar10, digits, mnist, svhn
+from spiketwin.experiments.data.images.idx import read_idx
 from spiketwin.experiments.data.recordings import Recordings
+from spiketwin.experiments.data.speech import fsdd, heidelberg, spoken
 from spiketwin.models.spec import unknown
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiketwin.experiments.data import DataError, cifar10, load
+from spiketwin.experiments.data import DataError, load
 from spiketwin.experiments.data.folders import Remote
+from spiketwin.experiments.data.images import cifar10
 
 RECORDS = 20
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.signal import freqz, lfilter
 
-from spiketwin.experiments.data import cochlea
-from spiketwin.experiments.data.cochlea import Cochlea
+from spiketwin.experiments.data.speech import cochlea
+from spiketwin.experiments.data.speech.cochlea import Cochlea
 
 RATE_HZ = 8000
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from spiketwin.experiments import data
-from spiketwin.experiments.data import DataError, folders, mnist, read_idx
+from spiketwin.experiments.data import DataError, folders, read_idx
 from spiketwin.experiments.data.dataset import stratified
+from spiketwin.experiments.data.images import mnist
 
 
 def idx(array):

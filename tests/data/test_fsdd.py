@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from spiketwin.experiments.data import DataError, fsdd, load
+from spiketwin.experiments.data import DataError, load
+from spiketwin.experiments.data.speech import fsdd
 
 
 def sound(frames, rate=8000, channels=1, width=2):

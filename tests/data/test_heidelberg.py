@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from spiketwin.experiments.data import DataError, folders, heidelberg, load
+from spiketwin.experiments.data import DataError, folders, load
 from spiketwin.experiments.data.folders import Remote
+from spiketwin.experiments.data.speech import heidelberg
 from spiketwin.experiments.studies.gradients import shd as study
 
 CLASSES = ["zero", "one", "null", "fünf"]

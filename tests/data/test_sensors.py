@@ -168,7 +168,7 @@ def test_addresses_and_checksums_are_those_of_tonic(sensor):
 
 
 def test_checksums_of_the_heidelberg_archives_are_those_of_tonic():
-    from spiketwin.experiments.data import heidelberg
+    from spiketwin.experiments.data.speech import heidelberg
 
     for known, files, parts in (
         (tonic.datasets.SHD, heidelberg.SHD, ("train", "test")),

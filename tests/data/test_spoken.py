@@ -7,8 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from spiketwin.experiments.data import folders, fsdd, load, spoken
-from spiketwin.experiments.data.cochlea import Cochlea
+from spiketwin.experiments.data import folders, load
+from spiketwin.experiments.data.speech import fsdd, spoken
+from spiketwin.experiments.data.speech.cochlea import Cochlea
 
 SMALL = Cochlea(channels=2, lowest_hz=600, highest_hz=900, threshold_hz=18)
 

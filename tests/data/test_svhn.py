@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from spiketwin.experiments.data import DataError, svhn
+from spiketwin.experiments.data import DataError
 from spiketwin.experiments.data.folders import Remote
+from spiketwin.experiments.data.images import svhn
 
 
 def content(images):

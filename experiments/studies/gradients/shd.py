@@ -17,7 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from spiketwin.experiments.data import Dataset, EventSamples, heidelberg
+from spiketwin.experiments.data import Dataset, EventSamples
+from spiketwin.experiments.data.speech import heidelberg
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies.gradients import spoken
 

@@ -19,9 +19,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from spiketwin.experiments.data import Dataset, EventSamples, fsdd, spoken
+from spiketwin.experiments.data import Dataset, EventSamples
 from spiketwin.experiments.data import load as load_data
-from spiketwin.experiments.data.cochlea import Cochlea
+from spiketwin.experiments.data.speech import fsdd, spoken
+from spiketwin.experiments.data.speech.cochlea import Cochlea
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.models.spikes import Spikes
 

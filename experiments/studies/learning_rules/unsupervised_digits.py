@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spiketwin.experiments.data import load
+from spiketwin.experiments.data.images import mnist
 from spiketwin.experiments.protocol import Result
 from spiketwin.experiments.studies.learning_rules import unsupervised
 
@@ -25,6 +26,13 @@ class Config(unsupervised.Config):
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     return unsupervised.answer(sys.modules[__name__], config, seed, load(DATA), folder)
+
+
+def draw(result: Result):
+    """Accuracy against images seen, and what the largest network takes for what."""
+    from spiketwin.experiments.studies.learning_rules.unsupervised_figures import draw_result
+
+    return draw_result(result, mnist.MNIST.classes)
 
 
 def smoke() -> Result:

@@ -13,7 +13,10 @@ import numpy as np
 from spiketwin.experiments.protocol import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from spiketwin.experiments.protocol import Result
 
 MOST_FIELDS = 400
 
@@ -46,10 +49,13 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     """confusion [K, K]: images of the row's class that were taken for the column's. Shades are shares of a row."""
     from matplotlib.figure import Figure
 
-    table = np.asarray(confusion)
-    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    axes = figure.subplots()
+    _confusion(figure.subplots(), np.asarray(confusion), classes)
+    return figure
+
+
+def _confusion(axes: Axes, table: np.ndarray, classes: Sequence[str]) -> None:
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(table)):
         axes.text(
@@ -58,7 +64,6 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     ticks = range(len(classes))
     axes.set(xticks=ticks, yticks=ticks, xlabel="answer", ylabel="class", yticklabels=classes)
     axes.set_xticklabels(classes, rotation=90 if max(map(len, classes)) > 1 else 0)
-    return figure
 
 
 def draw_curves(curves: Mapping[str, Mapping]) -> Figure:
@@ -66,14 +71,36 @@ def draw_curves(curves: Mapping[str, Mapping]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
-    axes = figure.subplots()
+    _curves(figure.subplots(), curves)
+    return figure
+
+
+def _curves(axes: Axes, curves: Mapping[str, Mapping]) -> None:
     for name, curve in curves.items():
-        if name.startswith("accuracy_") and curve["images"]:
+        if name.startswith("accuracy_") and len(curve["images"]):
             axes.plot(curve["images"], curve["percent"], label=f"{name.removeprefix('accuracy_')} neurons")
     axes.set(xlabel="images seen", ylabel="accuracy while learning (%)", ylim=(0, 100))
     axes.spines[["top", "right"]].set_visible(False)
     if axes.lines:
         axes.legend(frameon=False, loc="lower right")
+
+
+def draw_result(result: Result, classes: Sequence[str]) -> Figure:
+    """Both for all seeds: the mean of their curves, and the sum of the confusions of the largest network."""
+    from matplotlib.figure import Figure
+
+    of_seeds = {name: curve if isinstance(curve, list) and len(result.seeds) > 1 else [curve] for name, curve in result.curves.items()}
+    means = {
+        name: {key: np.mean([curve[key] for curve in seeds], axis=0) for key in ("images", "percent")}
+        for name, seeds in of_seeds.items()
+        if name.startswith("accuracy_")
+    }
+    largest = max((name for name in of_seeds if name.startswith("confusion_")), key=lambda name: int(name.rpartition("_")[2]))
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    learning, confusion = figure.subplots(1, 2)
+    _curves(learning, means)
+    _confusion(confusion, np.sum(of_seeds[largest], axis=0), classes)
+    confusion.set_title(f"{largest.rpartition('_')[2]} neurons", fontsize=10)
     return figure
 
 

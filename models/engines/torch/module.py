@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from spiketwin.models.engines.poisson import poisson
-from spiketwin.models.engines.torch import cuda, fused
-from spiketwin.models.engines.torch.graphs import Graphs
+from spiketwin.models.engines.torch.kernels import cuda, fused
+from spiketwin.models.engines.torch.kernels.graphs import Graphs
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, dense, module_of
 from spiketwin.models.engines.torch.state import NetworkState, check, depths, fitted
@@ -215,7 +215,7 @@ class TorchNetwork(nn.Module):
 
     @property
     def on_gpu(self) -> bool:
-        """Whether groups take the paths of a GPU (cuda.py)."""
+        """Whether groups take the paths of a GPU (kernels/cuda.py)."""
         return bool(self.like.is_cuda) and self.kernels != "torch"
 
     def _inside(self, group: Mapping[str, RunningPopulation]) -> list:

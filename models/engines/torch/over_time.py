@@ -6,7 +6,7 @@
 
 What is the same at every step is computed once: an image shown for 50 steps costs one convolution. A convolution with a
 mean pooling behind it is one convolution (mean_pooling.py). A convolution whose input is nearly all zero adds up the weights
-of its spikes (event_convolution.py). Everything else gets as many steps per call as stay in the cache (chunks.py).
+of its spikes (kernels/event_convolution.py). Everything else gets as many steps per call as stay in the cache (kernels/chunks.py).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from spiketwin.models.engines.torch.chunks import rows_per_call
-from spiketwin.models.engines.torch.event_convolution import density, event_convolution, refusal
-from spiketwin.models.engines.torch.mean_pooling import mean_pooled, mean_side
+from spiketwin.models.engines.torch.kernels.chunks import rows_per_call
+from spiketwin.models.engines.torch.kernels.event_convolution import density, event_convolution, refusal
+from spiketwin.models.engines.torch.kernels.mean_pooling import mean_pooled, mean_side
 
 
 class OverTime(nn.Module):
@@ -28,7 +28,7 @@ class OverTime(nn.Module):
 
     Equal to calling it step by step. chunk: steps per call; None: as many as stay in the cache.
     event_density: share of inputs that are not zero up to which a convolution is event-driven; 0: never, 1: always, None: where
-    that was measured to be faster (event_convolution.py).
+    that was measured to be faster (kernels/event_convolution.py).
     autocast: torch.bfloat16 to run the module in that precision (both directions, products added up in float32). It
     needs half the memory traffic, and a CPU with bf16 units; inputs of 0 and 1 are exact, but weights and gradients are rounded
     to 8 bits: gradients then differ by a few per cent, and spikes near threshold flip. Off by default.

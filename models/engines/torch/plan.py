@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spiketwin.models.engines.torch import cuda, fused
-from spiketwin.models.engines.torch.event_convolution import EVENT_DENSITY
+from spiketwin.models.engines.torch.kernels import cuda, fused
+from spiketwin.models.engines.torch.kernels.event_convolution import EVENT_DENSITY
 from spiketwin.models.engines.torch.population import Rows, Setting
 from spiketwin.models.engines.torch.state import NetworkState
 from spiketwin.models.network import SpikeSource

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from spiketwin.models.engines.base import delay_steps
 from spiketwin.models.engines.fused.kernels import CROSSOVER
-from spiketwin.models.engines.torch.event_convolution import convolution
+from spiketwin.models.engines.torch.kernels.event_convolution import convolution
 from spiketwin.models.network import Convolution, Projection
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit

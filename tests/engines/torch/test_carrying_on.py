@@ -9,7 +9,8 @@ import torch
 import fused_cases as cases
 from spiketwin.experiments.training import detached
 from spiketwin.models import Network, Population, Projection, Spikes, SpikeSource
-from spiketwin.models.engines.torch import TorchNetwork, fused
+from spiketwin.models.engines.torch import TorchNetwork
+from spiketwin.models.engines.torch.kernels import fused
 from spiketwin.models.engines.torch.state import NetworkState, PopulationState
 from spiketwin.models.neurons import neuron
 from spiketwin.rules.surrogate import fast_sigmoid

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from spiketwin.models.engines.torch import event_convolution as module
-from spiketwin.models.engines.torch.event_convolution import event_convolution
+from spiketwin.models.engines.torch.kernels import event_convolution as module
+from spiketwin.models.engines.torch.kernels.event_convolution import event_convolution
 
 DOUBLE = torch.float64
 

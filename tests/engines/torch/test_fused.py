@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import fused_cases as cases
 from spiketwin.models import Network, Population, Projection, Spikes, SpikeSource
 from spiketwin.models.discretisation.program import program, unsupported_order
-from spiketwin.models.engines.torch import TorchNetwork, fused
+from spiketwin.models.engines.torch import TorchNetwork
+from spiketwin.models.engines.torch.kernels import fused
 from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.rules.surrogate import SURROGATES, fast_sigmoid, surrogate
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from spiketwin.models.engines.torch import chunks
-from spiketwin.models.engines.torch.chunks import cache_bytes, rows_per_call
-from spiketwin.models.engines.torch.mean_pooling import mean_pooled, mean_side
+from spiketwin.models.engines.torch.kernels import chunks
+from spiketwin.models.engines.torch.kernels.chunks import cache_bytes, rows_per_call
+from spiketwin.models.engines.torch.kernels.mean_pooling import mean_pooled, mean_side
 from spiketwin.models.engines.torch.over_time import OverTime, over_time
 
 DOUBLE = torch.float64

@@ -29,8 +29,9 @@ from spiketwin.models.discretisation.printing import code
 from spiketwin.models.discretisation.symbols import symbol
 from spiketwin.models.engines.fused.structure import Cell
 from spiketwin.models.engines.fused.triton_source import FUNCTIONS, backward_arguments, forward_arguments, source
-from spiketwin.models.engines.torch import TorchNetwork, cuda, graphs
+from spiketwin.models.engines.torch import TorchNetwork
 from spiketwin.models.engines.torch import module as torch_module
+from spiketwin.models.engines.torch.kernels import cuda, graphs
 from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.models.semantics import REFERENCE
 from spiketwin.rules.surrogate import SURROGATES, surrogate

@@ -8,9 +8,10 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spiketwin.experiments.data import EventSamples, fsdd
+from spiketwin.experiments.data import EventSamples
 from spiketwin.experiments.data.events import HeldEvents
 from spiketwin.experiments.data.recordings import Recordings
+from spiketwin.experiments.data.speech import fsdd
 from spiketwin.experiments.reservoirs.senses.on_off import on_off
 from spiketwin.experiments.studies.reservoirs.spoken import listeners, spoken_digits
 from spiketwin.experiments.studies.reservoirs.spoken.words import Words, as_events, level, parts

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from spiketwin.experiments.data import digits
+from spiketwin.experiments.data.images import digits
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.reservoirs.kept import Kept

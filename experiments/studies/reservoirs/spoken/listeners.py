@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spiketwin.experiments.data import Dataset, fsdd
+from spiketwin.experiments.data import Dataset
+from spiketwin.experiments.data.speech import fsdd
 from spiketwin.experiments.optional import library
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.reservoirs import EventInput, LiquidStates

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spiketwin.experiments.data import fsdd
+from spiketwin.experiments.data.speech import fsdd
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies.reservoirs.spoken import listeners
 from spiketwin.experiments.studies.reservoirs.spoken.figure import draw

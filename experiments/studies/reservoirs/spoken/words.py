@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spiketwin.experiments.data import EventSamples, fsdd
+from spiketwin.experiments.data import EventSamples
 from spiketwin.experiments.data.events import HeldEvents
 from spiketwin.experiments.data.recordings import Recordings
+from spiketwin.experiments.data.speech import fsdd
 from spiketwin.experiments.reservoirs.senses import Spectrogram
 from spiketwin.experiments.reservoirs.senses.on_off import on_off
 from spiketwin.models.spikes import Spikes

@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spiketwin.models.engines.threads import run_parts
-from spiketwin.models.engines.torch.buffers import POOL
-from spiketwin.models.engines.torch.chunks import images_per_call, rows_per_call
+from spiketwin.models.engines.torch.kernels.buffers import POOL
+from spiketwin.models.engines.torch.kernels.chunks import images_per_call, rows_per_call
 
 VECTOR_BYTES = 64
 # Share of inputs that are not zero up to which adding up weights is faster than the dense convolution, forward and backward

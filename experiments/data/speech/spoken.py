@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spiketwin.experiments.data import folders, fsdd
-from spiketwin.experiments.data.cochlea import Cochlea
+from spiketwin.experiments.data import folders
 from spiketwin.experiments.data.dataset import Dataset
 from spiketwin.experiments.data.events import EventSamples, HeldEvents
+from spiketwin.experiments.data.speech import fsdd
+from spiketwin.experiments.data.speech.cochlea import Cochlea
 from spiketwin.experiments.progress import working
 from spiketwin.experiments.protocol import write_bytes
 from spiketwin.models.spec import unknown
@@ -23,7 +24,7 @@ from spiketwin.models.spec import unknown
 SPEAKER = "yweweler"
 SIZE = f"3,000 spoken digits as events of {Cochlea.channels} cochlea channels (or as many as you like), .14 … 2.3 s, 6 speakers, 10 classes"
 SPLIT = f"by speaker: 2,000 train (four) / 500 validation (the one after the test speaker) / 500 test ({SPEAKER}, or another)"
-SOURCE = f"{fsdd.SOURCE}; as spikes by experiments/data/cochlea.py"
+SOURCE = f"{fsdd.SOURCE}; as spikes by experiments/data/speech/cochlea.py"
 
 
 def load(speaker: str = SPEAKER, *, cochlea: Cochlea | None = None, download: bool | None = None) -> Dataset[EventSamples]:

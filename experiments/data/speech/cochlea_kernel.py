@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from spiketwin.experiments.data.cochlea import A, B, G, H, L, R, X, Y, rest
+from spiketwin.experiments.data.speech.cochlea import A, B, G, H, L, R, X, Y, rest
 
 Q0, C0, W0 = rest()
 

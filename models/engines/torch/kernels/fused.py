@@ -21,8 +21,8 @@ from spiketwin.models.discretisation.program import arrival, unsupported_order
 from spiketwin.models.engines.fused.kernels import CROSSOVER
 from spiketwin.models.engines.fused.structure import GAIN, Cell, Structure, Wire
 from spiketwin.models.engines.threads import run_parts
-from spiketwin.models.engines.torch.buffers import POOL
-from spiketwin.models.engines.torch.cells import cell_of
+from spiketwin.models.engines.torch.kernels.buffers import POOL
+from spiketwin.models.engines.torch.kernels.cells import cell_of
 from spiketwin.models.engines.torch.population import Rows, RunningPopulation
 from spiketwin.models.engines.torch.projections import DenseProjection, SparseProjection, WeightedProjection
 from spiketwin.models.engines.torch.state import fitted

@@ -26,9 +26,9 @@ from spiketwin.models.discretisation.program import unsupported_order
 from spiketwin.models.engines.compiled.cache import load
 from spiketwin.models.engines.fused import triton_source
 from spiketwin.models.engines.fused.structure import Cell
-from spiketwin.models.engines.torch.cells import cell_of
-from spiketwin.models.engines.torch.graphs import Graphs, Loop
-from spiketwin.models.engines.torch.graphs import refusal as graph_refusal
+from spiketwin.models.engines.torch.kernels.cells import cell_of
+from spiketwin.models.engines.torch.kernels.graphs import Graphs, Loop
+from spiketwin.models.engines.torch.kernels.graphs import refusal as graph_refusal
 from spiketwin.models.engines.torch.population import RunningPopulation
 from spiketwin.models.engines.torch.projections import WeightedProjection
 

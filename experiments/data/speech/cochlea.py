@@ -74,7 +74,7 @@ class Cochlea:
             raise ValueError(f"a sound is one row of finite numbers, got shape {sound.shape}")
         if self.highest_hz >= rate_hz / 2:
             raise ValueError(f"highest_hz = {self.highest_hz} must lie below {rate_hz / 2:g} Hz, half the rate of the recording")
-        from spiketwin.experiments.data.cochlea_kernel import listen
+        from spiketwin.experiments.data.speech.cochlea_kernel import listen
 
         dt_s = 1 / rate_hz
         steps, units = listen(self._scaled(sound), *poles(self.centre_hz, rate_hz), dt_s, *self._neuron(dt_s))

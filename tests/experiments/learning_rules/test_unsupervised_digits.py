@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 
 from blobs import SIDE, blob_data
+from spiketwin.experiments.protocol import Result
 from spiketwin.experiments.studies.learning_rules import unsupervised, unsupervised_digits
 from spiketwin.experiments.studies.learning_rules.diehl_cook import EXCITATORY, Protocol, all_but_own, build, growing
 from spiketwin.experiments.studies.learning_rules.frozen import freeze, respond, trains
 from spiketwin.experiments.studies.learning_rules.unsupervised import Config, UnsupervisedError, measure, order, parts, train
 from spiketwin.experiments.studies.learning_rules.unsupervised_check import check_against_brian2
-from spiketwin.experiments.studies.learning_rules.unsupervised_figures import draw_confusion, draw_curves, draw_fields, mosaic, save_figure
+from spiketwin.experiments.studies.learning_rules.unsupervised_figures import (
+    draw_confusion,
+    draw_curves,
+    draw_fields,
+    draw_result,
+    mosaic,
+    save_figure,
+)
 from spiketwin.rules.votes import class_responses, confident, decide, likelihood, plain
 
 
@@ -173,6 +181,21 @@ def test_pictures(tmp_path):
         "curves": draw_curves({"accuracy_12": {"images": [1, 2], "percent": [50, 60]}, "confusion_12": []}),
     }.items():
         assert save_figure(figure, tmp_path / f"{name}.png").stat().st_size > 2000
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_picture_of_a_result_is_of_all_seeds_and_the_largest_network(seeds):
+    def curve(*percent):
+        return {"images": [1, 2], "percent": list(percent)}
+
+    small, large = [curve(20, 40), curve(40, 80)], [curve(10, 30), curve(30, 50)]
+    each = {"accuracy_9": small, "accuracy_12": large, "confusion_9": [[[9, 0], [0, 9]]] * 2, "confusion_12": [[[3, 1], [0, 4]]] * 2}
+    curves = {name: values if seeds > 1 else values[0] for name, values in each.items()}
+    learning, confusion = draw_result(Result("digits", "", {}, tuple(range(seeds)), {}, curves), ("a", "b")).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in learning.lines}
+    assert lines == {"9 neurons": [30, 60] if seeds > 1 else [20, 40], "12 neurons": [20, 40] if seeds > 1 else [10, 30]}
+    assert [text.get_text() for text in confusion.texts] == [str(seeds * n) for n in (3, 1, 4)]
+    assert confusion.get_title() == "12 neurons"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Speech, as sound and as spikes of a cochlea."""
