@@ -4,6 +4,7 @@ import json
 import pickle
 from functools import partial
 
+import distributed
 import joblib
 import numpy as np
 import pytest
@@ -178,6 +179,22 @@ def test_they_work_in_pipelines_and_searches():
     pipeline = make_pipeline(LiquidStates(**SMALL), LogisticRegression(max_iter=500))
     assert cross_val_score(pipeline, X, y, cv=2).shape == (2,)
     assert cross_val_score(LiquidStateMachine(**SMALL), TRAIN, TRAIN.labels, cv=2).min() > 0.8  # events, too
+
+
+def test_a_search_on_a_dask_cluster_finds_what_one_here_finds():
+    X = np.random.default_rng(1).standard_normal((40, 3))
+    y = (X[:, 0] > 0).astype(int)
+    grid = {"input_scale": [1.0, 2.0]}
+    here = GridSearchCV(LiquidStateMachine(**SMALL), grid, cv=2).fit(X, y)
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        there = GridSearchCV(LiquidStateMachine(**SMALL), grid, cv=2).fit(X, y)
+    assert there.best_params_ == here.best_params_
+    np.testing.assert_array_equal(there.cv_results_["mean_test_score"], here.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(there.predict(X), here.predict(X))
 
 
 @pytest.mark.parametrize(
