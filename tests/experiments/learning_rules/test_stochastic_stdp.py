@@ -48,10 +48,11 @@ def test_what_is_compared():
 
 
 def test_smaller_steps_are_taken_more_often():
-    """Three steps of 1/3 for one of 1: on average a weight moves as fast; no probability exceeds 1."""
+    """Three steps of 1/3 for one of 1: on average a weight moves as fast; no probability exceeds 1, and both keep their ratio."""
     rule = replace(SMALL, levels=4).rule
     assert (rule.values["p_plus"], rule.values["levels"]) == (pytest.approx(0.3), 4)
-    assert replace(SMALL, levels=16, p_plus=0.1).rule.values["p_plus"] == 1
+    most = replace(SMALL, levels=16, p_plus=0.1, p_minus=0.04).rule
+    assert (most.values["p_plus"], most.values["p_minus"]) == (pytest.approx(1.0), pytest.approx(0.4))  # their ratio stays
     assert SMALL.rule.values["p_plus"] == 0.1
 
 
