@@ -6,7 +6,8 @@ rate (out of 2e-3, 5e-3, 1e-2 and of 1e-3, 2e-3, 5e-3, 1e-2), and for the spikin
 
 An operation is what one synapse does: a multiplication and an addition (MAC) where the input is a number, an addition (AC) for each
 spike that passes it. Spikes at the border of an image reach fewer synapses, which is counted. Energy is that of arithmetic alone, 4.6 pJ
-a MAC and 0.9 pJ an AC in single precision at 45 nm: no memory, no neurons, no leak.
+a MAC and 0.9 pJ an AC in single precision at 45 nm: no memory, no neurons, no leak. Time is that of training steps of the trained networks,
+which take turns, so that what else the machine does slows all of them alike; an epoch is as many of them as it has batches.
 
 Source: topology and claims of a report that this project reviewed (an epoch of the SNN costs five of the CNN; 95 % after 5 against 30
 epochs); Horowitz 2014, Computing's energy problem, ISSCC, for the energies.
@@ -15,8 +16,11 @@ epochs); Horowitz 2014, Computing's energy problem, ISSCC, for the energies.
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +59,8 @@ class Config:
     """Logit of a class whose neuron fires at every step, whatever their number."""
     cnn_learning_rate: float = 5e-3
     """Adam's at the start, of the network without spikes."""
+    timed_steps: int = 30
+    """Training steps of each network whose time is taken."""
 
 
 def spiking(config: Config, data: Dataset, steps: int, seed: int):
@@ -117,6 +123,29 @@ def additions(made, config: Config, samples) -> float:
     return total / len(samples)
 
 
+def seconds_per_step(made: Mapping[str, Any], config: Config, rounds: int) -> dict[str, np.ndarray]:
+    """Seconds [rounds] of a training step of each network, which take turns on the same images. Weights stay as they are."""
+    import torch
+
+    optimisers = {name: torch.optim.Adam(one.net.parameters(), lr=0.0) for name, one in made.items()}
+    spent: dict[str, list[float]] = {name: [] for name in made}
+    for turn in range(rounds + 1):
+        for name, one in made.items():
+            index = np.arange(turn * config.batch_size, (turn + 1) * config.batch_size) % len(one.data.train)
+            labels = torch.as_tensor(one.data.train.labels[index], device=next(one.net.parameters()).device)
+            one.net.train()
+            start = time.perf_counter()
+            optimisers[name].zero_grad()
+            value = one.loss(one.run(one.data.train, index), labels)
+            value.backward()
+            optimisers[name].step()
+            value.item()  # a GPU is waited for
+            spent[name].append(time.perf_counter() - start)
+    for optimiser in optimisers.values():
+        optimiser.zero_grad()
+    return {name: np.array(s[1:]) for name, s in spent.items()}  # the first compiles and makes memory ready
+
+
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
     """The spiking network that looks longest, for the cross-check."""
     from spiketwin.experiments.training import Schedule
@@ -133,12 +162,13 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
 
     found: dict[str, float] = {}
     curves: dict[str, list] = {}
+    all_made: dict[str, Any] = {}
 
     def trained(name: str, made, rate: float) -> None:
         schedule = Schedule(config.epochs, config.batch_size, rate)
         seen, curves[name] = learn(made, NAME, name, schedule, seed, folder, quiet=quiet)
         found.update({f"{key}_{name}": seen[key] for key in ("test_accuracy", "validation_accuracy")})
-        found[f"seconds_per_epoch_{name}"] = float(np.median([row["seconds"] for row in curves[name]]))
+        all_made[name] = made
 
     first, *others = macs(config)
     trained("cnn", still(config, data, seed), config.cnn_learning_rate)
@@ -149,7 +179,9 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
         spent = additions(made, config, data.test)
         # a constant image is convolved once; hardware that does so at every step pays `steps` times the first term
         found |= {f"kilo_operations_{name}": 1e-3 * (first + spent), f"energy_nj_{name}": 1e-3 * (MAC_PJ * first + AC_PJ * spent)}
-        found[f"epoch_ratio_{name}"] = found[f"seconds_per_epoch_{name}"] / found["seconds_per_epoch_cnn"]
+    spent, batches = seconds_per_step(all_made, config, config.timed_steps), -(-len(data.train) // config.batch_size)
+    found |= {f"seconds_per_epoch_{name}": batches * float(np.median(s)) for name, s in spent.items()}
+    found |= {f"epoch_ratio_{name}": float(np.median(s / spent["cnn"])) for name, s in spent.items() if name != "cnn"}
     return found, curves
 
 
@@ -157,9 +189,43 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     return answer(sys.modules[__name__], config, seed, load("mnist"), folder=folder)
 
 
+def draw(result: Result):
+    """Accuracy against epochs (mean of the seeds), then test accuracy, time of an epoch and energy against steps; lines are the network
+    without spikes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from spiketwin.experiments.crosscheck.figures import BLUE, COLOURS, INK, STYLE
+
+    steps = result.config["steps"]
+    panels = {
+        "test accuracy (%)": ("test_accuracy", True),
+        "time of an epoch, CNN = 1": ("epoch_ratio", False),
+        "energy of an image (nJ)": ("energy_nj", True),
+    }
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11, 2.8), layout="constrained")
+        learning, *rest = figure.subplots(1, 4)
+        for k, name in enumerate(("cnn", *(f"snn_{s}" for s in steps))):
+            histories = result.curves[name] if len(result.seeds) > 1 else [result.curves[name]]
+            reached = np.mean([[row["validation_accuracy"] for row in history] for history in histories], axis=0)
+            label, colour = ("CNN", INK) if k == 0 else (f"{steps[k - 1]} steps", COLOURS[k - 1])
+            learning.plot(range(1, len(reached) + 1), reached, "o-", markersize=3, color=colour, label=label)
+        learning.set(xlabel="epoch", ylabel="validation accuracy (%)")
+        learning.legend(fontsize=7)
+        for axes, (label, (metric, has_cnn)) in zip(rest, panels.items(), strict=True):
+            values = np.array([result.metrics[f"{metric}_snn_{s}"]["values"] for s in steps])
+            axes.plot(steps, values, ".", color=BLUE)
+            axes.plot(steps, values.mean(axis=1), color=BLUE)
+            axes.axhline(result.mean(f"{metric}_cnn") if has_cnn else 1.0, color=INK, linestyle="--")
+            axes.set(xlabel="steps of an image", ylabel=label)
+    return figure
+
+
 def smoke() -> Result:
     """Two epochs of smaller networks on some hundred images."""
     config = replace(
         Config(), channels=(6, 12), steps=(5, 10), beta=0.9, slope=10, epochs=2, batch_size=32, learning_rate=1e-2, cnn_learning_rate=1e-2
     )
+    config = replace(config, timed_steps=3)
     return answer(sys.modules[__name__], config, 0, few(load("mnist"), 640, 200, 200), quiet=True)

@@ -187,3 +187,13 @@ def test_a_classifier_learns_on_the_gpu(kind):
     assert next(made.net.parameters()).is_cuda
     assert np.isfinite([row["loss"] for row in history]).all()
     assert made.accuracy(data.test) == pytest.approx(replace(made, net=made.net.cpu()).accuracy(data.test))
+
+
+def test_timed_steps_take_turns_and_leave_weights_as_they_are():
+    config, data = snn_vs_cnn.Config(batch_size=8), dataset(count=20)
+    made = {"cnn": snn_vs_cnn.still(config, data, 0), "snn_5": snn_vs_cnn.spiking(config, data, 5, 0)}
+    before = [p.clone() for one in made.values() for p in one.net.parameters()]
+    spent = snn_vs_cnn.seconds_per_step(made, config, 3)
+    assert {name: s.shape for name, s in spent.items()} == {"cnn": (3,), "snn_5": (3,)} and (spent["cnn"] > 0).all()
+    for p, q in zip(before, (p for one in made.values() for p in one.net.parameters()), strict=True):
+        assert torch.equal(p, q) and q.grad is None
