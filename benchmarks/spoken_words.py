@@ -15,12 +15,11 @@ from dataclasses import replace
 import numpy as np
 
 from harness import Benchmark, BenchmarkError, Outcome, System, main
-from spiketwin.experiments.data import DataError, EventSamples
-from spiketwin.experiments.data.events import HeldEvents
+from spiketwin.experiments.data import DataError
 from spiketwin.experiments.reservoirs.senses.on_off import on_off
 from spiketwin.experiments.studies.reservoirs.spoken import listeners
 from spiketwin.experiments.studies.reservoirs.spoken.spoken_digits import Config
-from spiketwin.experiments.studies.reservoirs.spoken.words import Words, heard
+from spiketwin.experiments.studies.reservoirs.spoken.words import Words, as_events, heard
 
 CONFIG = replace(Config(), dt_ms=0.5)
 SIZE, WORDS, ALL = 1000, 300, 3000
@@ -35,20 +34,18 @@ def words(count: int) -> Words:
         rng = np.random.default_rng(0)
         levels = np.cumsum(rng.normal(0, 0.3, (count, CONFIG.frames, CONFIG.bands)), axis=1)
         spikes = on_off(levels, **how)
-        order, offsets = np.argsort(spikes.batch, kind="stable"), np.append(0, np.cumsum(np.bincount(spikes.batch, minlength=count)))
-        held = HeldEvents((spikes.step * spikes.dt_ms)[order], spikes.neuron[order], offsets)
-        return Words(levels, EventSamples(held, np.arange(count), np.zeros(count, int), spikes.shape[2]), np.zeros(count, int))
+        return Words(levels, as_events(spikes, np.zeros(count, int)), np.zeros(count, int))
 
 
-def system(name: str, states: Callable[[Words, int], np.ndarray], size: int, count: int, **about) -> System:
-    """states: words and the size -> rows of features."""
+def system(name: str, states: Callable[[Words], np.ndarray], count: int, **about) -> System:
+    """states: words -> rows of features."""
 
     def prepare(threads: int) -> Callable[[], Outcome]:
         shown = words(count)
 
         def run() -> Outcome:
             with contextlib.redirect_stdout(io.StringIO()):
-                rows = states(shown, size)
+                rows = states(shown)
             return Outcome({"rows": len(rows), "width": rows.shape[1], "sum": float(rows.sum())})
 
         return run
@@ -70,15 +67,13 @@ def benchmark(quick: bool) -> Benchmark:
         [
             system(
                 "spiketwin, liquid",
-                lambda w, n: listeners.liquid_states(w, CONFIG, n, 0, connected=True, quiet=True),
-                size,
+                lambda words: listeners.liquid_states(words, CONFIG, size, 0, connected=True, quiet=True),
                 count,
                 is_peer=False,
             ),
             system(
                 "reservoirpy, echo state network",
-                lambda w, n: listeners.echo_states(w, CONFIG, n, 0, quiet=True),
-                size,
+                lambda words: listeners.echo_states(words, CONFIG, size, 0, quiet=True),
                 count,
                 differs="tanh units in 40 steps, no spikes and no delays",
                 library="reservoirpy",

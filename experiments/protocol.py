@@ -159,7 +159,7 @@ def _program() -> str:
 
 
 def _gpu() -> dict[str, str]:
-    """The GPU that trainings run on, if torch, where an experiment needs it, has one."""
+    """The first GPU of this machine, where an experiment has loaded torch and torch sees one."""
     torch = sys.modules.get("torch")
     return {"gpu": torch.cuda.get_device_name()} if torch and torch.cuda.is_available() else {}
 

@@ -17,9 +17,9 @@ import numpy as np
 from spiketwin.experiments.data.dataset import Dataset, stratified
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.folders import Files, locate
-from spiketwin.experiments.data.images.idx import unpacked
-from spiketwin.experiments.data.images.unpickle import unpickle
 from spiketwin.experiments.data.recordings import Recordings
+from spiketwin.experiments.data.unpack import unpacked
+from spiketwin.experiments.data.unpickle import unpickle
 
 FILES = Files(
     folder="braille",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spiketwin.experiments.data import DataError, braille, load
-from spiketwin.experiments.data.images.unpickle import unpickle
+from spiketwin.experiments.data.unpickle import unpickle
 
 
 def letters(frames=4):

@@ -5,14 +5,13 @@ Source: LeCun, Cortes & Burges, "The MNIST database", section "File formats".
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from spiketwin.experiments.data.errors import DataError
+from spiketwin.experiments.data.unpack import unpacked
 
 UNSIGNED_BYTE = 0x08
 
@@ -49,14 +48,3 @@ def parse(raw: bytes, path: Path | str, dimensions: int | None = None) -> np.nda
             f"{path} is {state}: its header announces {' x '.join(map(str, shape))}, {expected} bytes in all; found {len(raw)}; fetch it again"
         )
     return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)
-
-
-def unpacked(path: Path) -> bytes:
-    """The bytes of a file, of its contents if it ends in '.gz'. Raises DataError for a damaged archive."""
-    packed = path.read_bytes()
-    if path.suffix != ".gz":
-        return packed
-    try:
-        return gzip.decompress(packed)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} is truncated or damaged: gzip cannot unpack its {len(packed)} bytes ({error}); fetch it again") from None

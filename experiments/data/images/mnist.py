@@ -11,7 +11,8 @@ import numpy as np
 from spiketwin.experiments.data.dataset import Dataset, Samples
 from spiketwin.experiments.data.errors import DataError
 from spiketwin.experiments.data.folders import Files, Remote, locate
-from spiketwin.experiments.data.images.idx import parse, unpacked
+from spiketwin.experiments.data.images.idx import parse
+from spiketwin.experiments.data.unpack import unpacked
 
 VALIDATION = 5_000
 SIZE = "60,000 + 10,000 images of 28 x 28, 10 classes"

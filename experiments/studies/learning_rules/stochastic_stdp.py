@@ -154,6 +154,16 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     return answer(config, seed, load(DATA), folder)
 
 
+def draw(result: Result):
+    """Accuracy against bits per synapse, mean of the seeds, a line for each size."""
+    from spiketwin.experiments.studies.learning_rules.unsupervised_figures import draw_bits
+
+    of_seeds = result.curves["bits"] if len(result.seeds) > 1 else [result.curves["bits"]]
+    return draw_bits(
+        {n: {key: np.mean([seed[n][key] for seed in of_seeds], axis=0).tolist() for key in line} for n, line in of_seeds[0].items()}
+    )
+
+
 def smoke() -> Result:
     """Three hundred images, twenty neurons; one bit, two bits and real weights."""
     config = replace(

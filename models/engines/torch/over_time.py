@@ -5,7 +5,7 @@
     print(stage.plan())         # what was done, and why
 
 What is the same at every step is computed once: an image shown for 50 steps costs one convolution. A convolution with a
-mean pooling behind it is one convolution (mean_pooling.py). A convolution whose input is nearly all zero adds up the weights
+mean pooling behind it is one convolution (kernels/mean_pooling.py). A convolution whose input is nearly all zero adds up the weights
 of its spikes (kernels/event_convolution.py). Everything else gets as many steps per call as stay in the cache (kernels/chunks.py).
 """
 

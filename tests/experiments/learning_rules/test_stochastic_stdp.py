@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from blobs import SIDE, blob_data
+from spiketwin.experiments.protocol import Result
 from spiketwin.experiments.studies.learning_rules import stochastic_stdp, unsupervised
 from spiketwin.experiments.studies.learning_rules.stochastic_stdp import Config, compare, kinds
 from spiketwin.experiments.studies.learning_rules.unsupervised import UnsupervisedError, parts, train
@@ -143,3 +144,12 @@ def test_smoke(data_dir):
     data_dir("mnist")
     result = stochastic_stdp.smoke()
     assert result.mean("test_accuracy_20") > 20 and result.mean("test_accuracy_20_full_precision") > 20
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_picture_of_a_result_is_the_mean_of_its_seeds(seeds):
+    each = [{"400": {"bits": [1.0, 32.0], "percent": [80.0, 90.0]}}, {"400": {"bits": [1.0, 32.0], "percent": [84.0, 92.0]}}]
+    curves = {"bits": each if seeds > 1 else each[0]}
+    (line,) = stochastic_stdp.draw(Result("stochastic_stdp", "", {}, tuple(range(seeds)), {}, curves)).axes[0].lines
+    assert line.get_label() == "400 neurons"
+    assert list(line.get_xdata()) == [1, 32] and list(line.get_ydata()) == ([82, 91] if seeds > 1 else [80, 90])

@@ -47,7 +47,7 @@ def test_levels_follow_the_pitch_and_not_the_loudness() -> None:
 def test_events_are_the_spikes_of_the_levels() -> None:
     levels = np.zeros((2, 4, 3))
     levels[1, :, 2] = 1.0
-    words = as_events(on_off(levels, rate_hz=100, dt_ms=1.0, duration_ms=400), sounds())
+    words = as_events(on_off(levels, rate_hz=100, dt_ms=1.0, duration_ms=400), sounds().labels, sounds().speakers)
     assert len(words) == 2 and words.size == 6 and list(words.labels) == [3, 4]
     assert len(words.events(0)[0]) == 0
     times_ms, units = words.events(1)

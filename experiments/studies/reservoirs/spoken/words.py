@@ -47,7 +47,7 @@ def heard(*, bands: int, frames: int, rate_hz: float, dt_ms: float, duration_ms:
     recordings, index = recordings[np.isin(index, of)], index[np.isin(index, of)]
     levels = np.stack([level(recordings, b, bands, frames) for b in range(len(recordings))])
     spikes = on_off(levels, rate_hz=rate_hz, dt_ms=dt_ms, duration_ms=duration_ms)
-    return Words(levels, as_events(spikes, recordings), index)
+    return Words(levels, as_events(spikes, recordings.labels, recordings.speakers), index)
 
 
 def level(recordings: Recordings, b: int, bands: int, frames: int) -> np.ndarray:
@@ -70,9 +70,9 @@ def parts(series: np.ndarray, many: int) -> np.ndarray:
     return np.diff(at_edges, axis=0) * (many / len(series))
 
 
-def as_events(spikes: Spikes, recordings: Recordings) -> EventSamples:
-    """The spikes as samples, with the recordings' labels and speakers."""
+def as_events(spikes: Spikes, labels: np.ndarray, speakers: np.ndarray | None = None) -> EventSamples:
+    """The spikes as samples, a trial each."""
     order = np.argsort(spikes.batch, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(spikes.batch, minlength=spikes.shape[1]))])
     held = HeldEvents((spikes.step * spikes.dt_ms)[order], spikes.neuron[order], offsets)
-    return EventSamples(held, np.arange(spikes.shape[1]), recordings.labels, spikes.shape[2], recordings.speakers)
+    return EventSamples(held, np.arange(spikes.shape[1]), labels, spikes.shape[2], speakers)
