@@ -11,6 +11,8 @@ import torch
 
 from spiketwin.experiments import experiment
 from spiketwin.experiments.data import Dataset, Samples
+from spiketwin.experiments.protocol import COMMITTED
+from spiketwin.experiments.protocol import load as load_result
 from spiketwin.experiments.studies.gradients import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn
 from spiketwin.experiments.studies.gradients.image_classifier import Recipe, augmented, few, schedule_of, spiking
 from spiketwin.experiments.training import Schedule
@@ -197,3 +199,12 @@ def test_timed_steps_take_turns_and_leave_weights_as_they_are():
     assert {name: s.shape for name, s in spent.items()} == {"cnn": (3,), "snn_5": (3,)} and (spent["cnn"] > 0).all()
     for p, q in zip(before, (p for one in made.values() for p in one.net.parameters()), strict=True):
         assert torch.equal(p, q) and q.grad is None
+
+
+def test_the_committed_result_bears_out_what_snn_vs_cnn_says_of_the_report():
+    result = load_result(COMMITTED / "snn_vs_cnn.json")
+    steps, seeds = result.config["steps"], range(len(result.seeds))
+    assert result.mean("epoch_ratio_snn_10") < 5 < result.mean("epoch_ratio_snn_25")
+    for name in ("cnn", *(f"snn_{s}" for s in steps)):
+        assert all(np.mean([result.curves[name][seed][epoch]["validation_accuracy"] for seed in seeds]) > 95 for epoch in (1, 2, 3, 4))
+    assert all(result.mean("test_accuracy_cnn") > result.mean(f"test_accuracy_snn_{s}") for s in steps)
