@@ -15,6 +15,7 @@ from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies.gradients import spoken
 
 QUESTION = "Which settings of a recurrent spiking network matter for spoken digits?"
+SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks
 
 
 @dataclass(frozen=True)
