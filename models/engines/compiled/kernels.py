@@ -152,22 +152,24 @@ def record(t, b, states, low, high, which, trace):
 
 @shared
 def send(
-    now, b, ids, first, last, begin, end, start, offset, weight, scale, flight, in_start, in_synapse, in_pre, full, warm_list, warm_n,
-    due, due_n, head, gains,
+    now, b, ids, first, last, begin, end, offset, weight, scale, flight, in_start, in_pre, in_delay, full, warm_list, warm_n, due, due_n,
+    head, gains,
 ):  # fmt: skip
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
     weights, arriving = weight[b], flight.reshape(flight.size)
-    size, mask = np.uint64(flight.shape[1]), np.uint64(flight.size - 1)
-    shift = np.uint64(now) * size
+    size, slots = np.uint64(flight.size), np.int64(flight.shape[0])
+    here = now % slots
+    shift = np.uint64(here) * np.uint64(flight.shape[1])
     for k in range(first, last):
         i = ids[k]
         gain = scale * gains[i, head[i]]
         for s in range(begin[i], end[i]):
-            arriving[(shift + offset[s]) & mask] += weights[s] * gain
+            place = shift + offset[s]
+            arriving[place - size if place >= size else place] += weights[s] * gain
         for a in range(warm_n[0]):
             n = warm_list[a]
             if full:
-                q, s = in_start[n] + np.int64(i), start[i] + n
+                q = in_start[n] + np.int64(i)
             else:  # find neuron i among those that reach n
                 q, beyond = in_start[n], in_start[n + 1]
                 while q < beyond:
@@ -178,8 +180,8 @@ def send(
                         beyond = middle
                 if q == in_start[n + 1] or in_pre[q] != i:
                     continue
-                s = np.uint64(in_synapse[q])
-            slot = ((shift + offset[s]) & mask) // size
+            slot = here + in_delay[q]
+            slot = slot - slots if slot >= slots else slot
             due[due_n[slot], slot] = q
             due_n[slot] += 1
 

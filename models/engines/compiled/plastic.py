@@ -9,8 +9,7 @@ synapses, each after its own delay: the neuron keeps its last spikes with the tr
 up the one that had arrived.
 
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
-i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post], both rounded up to powers of two:
-what arrives. due […, slots]: which synapses (places in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
+i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses (places in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
 neuron, as a ring, gains [N_pre, M] what each of them transmits of a weight. traces [traces, N_post]. memory [trials, states, S]: what
 single synapses remember, as it was at step touched [trials, S], both by postsynaptic neuron.
 """
@@ -29,6 +28,7 @@ from spiketwin.models.plasticity import GATE, WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
 from spiketwin.models.units import identifiers, unit
 
+CACHE_LINE = 64  # bytes
 POWERS = 4096  # steps for which powers of the decay are tabulated
 GONE = 746  # exp(-746) is zero, but to find that out goes through subnormal numbers: a hundred times slower
 
@@ -63,8 +63,7 @@ class PlasticSynapses:
         pre, post, _, delay_ms = projection.synapses()
         delay = base.delay_steps(delay_ms, dt_ms)
         furthest = int(delay.max(initial=0))
-        # powers of two: a place beyond the last slot is masked instead of compared, as it is for each synapse of a spike
-        slots, row = (1 << int(n - 1).bit_length() for n in (furthest + 1, n_post))
+        slots, row = furthest + 1, spread_row(n_post, dtype)
         incoming = np.argsort(post.astype(np.min_scalar_type(n_post)), kind="stable")  # short integers sort in linear time
         rates = {side: np.array([rule.decay_rates[x] for x in rule.traces[side]]) * (dt_ms * 1e-3) for side in ("pre", "post")}
         self.always = not rests(rule)
@@ -124,6 +123,15 @@ class PlasticSynapses:
         return {name: unshared_zeros(*shape) for name, shape in self.shapes.items()}
 
 
+def spread_row(size: int, dtype: np.dtype) -> int:
+    """Elements of a row that is an odd number of cache lines long, of a table whose rows are written to at random.
+
+    A neuron's places in all rows would else fall into few sets of the cache, and drive each other out of it.
+    """
+    line = CACHE_LINE // dtype.itemsize
+    return (-(-size // line) | 1) * line
+
+
 @lru_cache(maxsize=64)
 def rests(rule: PlasticityRule) -> bool:
     """Whether on_pre leaves every weight within the bounds, and every state of a synapse, as it is while all postsynaptic traces are zero."""
@@ -161,7 +169,10 @@ def rule_arguments(function: str, w: int, rule: PlasticityRule | None = None) ->
 HISTORY = (*PAST, "constants", "powers", "rates")
 TAKES = {
     "emit": HISTORY,
-    "send": ("begin", "end", "start", "offset", "weight", "scale", "flight", "in_start", "in_synapse", "in_pre", "full", "warm_list", "warm_n", "due", "due_n", "head", "gains"),
+    "send": (
+        "begin", "end", "offset", "weight", "scale", "flight", "in_start", "in_pre", "in_delay", "full", "warm_list", "warm_n", "due", "due_n",
+        "head", "gains",
+    ),
     "arrive": (
         "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
     ),
