@@ -53,13 +53,24 @@ class Recipe:
     """Of a training image to be shown mirrored, left for right."""
 
 
-def leaky_stack(layers: str, data: Dataset, seed: int, *, tau_mem_ms: float, **options):
-    """A stack of leaky neurons for these images, with torch's initial weights from `seed`. options: those of stack."""
+def leaky_stack(layers: str, data: Dataset, seed: int, *, tau_mem_ms: float, weight_gain: float = 1.0, **options):
+    """A stack of leaky neurons for these images. options: those of stack.
+
+    weight_gain: factor on torch's initial weights from `seed`, with which many neurons of a stack without norms stay silent at first.
+    """
+    import torch
+
     from spiketwin.models import stack
     from spiketwin.models.stacks import leaky
 
     shape = data.shape if len(data.shape) == 3 else (1, *data.shape)
-    return stack(layers, neuron=leaky(tau_mem_ms), input_shape=shape, seed=seed, **options)
+    net = stack(layers, neuron=leaky(tau_mem_ms), input_shape=shape, seed=seed, **options)
+    if weight_gain != 1:
+        with torch.no_grad():
+            for name, values in net.named_parameters():
+                if name.endswith("weight"):
+                    values *= weight_gain
+    return net
 
 
 def spiking(recipe: Recipe, data: Dataset, seed: int, **options):

@@ -69,8 +69,6 @@ class Config:
 
 def spiking(config: Config, data: Dataset, steps: int, seed: int):
     """The network with spikes."""
-    import torch
-
     from spiketwin.experiments.studies.gradients.classifier import Classifier, counts, images
     from spiketwin.models.stacks.cells import tau_from_beta
     from spiketwin.rules.losses import count_cross_entropy
@@ -78,11 +76,8 @@ def spiking(config: Config, data: Dataset, steps: int, seed: int):
 
     first, second = config.channels
     layers, tau_mem_ms = f"{first}C5-MP2-{second}C5-MP2-FC10", tau_from_beta(config.beta, config.dt_ms)
-    net = leaky_stack(layers, data, seed, tau_mem_ms=tau_mem_ms, dt_ms=config.dt_ms, surrogate=fast_sigmoid(config.slope))
-    with torch.no_grad():
-        for name, values in net.named_parameters():
-            if name.endswith("weight"):
-                values *= config.weight_gain
+    neurons = dict(tau_mem_ms=tau_mem_ms, dt_ms=config.dt_ms, surrogate=fast_sigmoid(config.slope))
+    net = leaky_stack(layers, data, seed, weight_gain=config.weight_gain, **neurons)
     return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output * (config.certainty / steps), y), steps)
 
 
