@@ -13,7 +13,7 @@ import pytest
 from spiketwin.experiments.data import DataError, folders, load
 from spiketwin.experiments.data.folders import Remote
 from spiketwin.experiments.data.speech import heidelberg
-from spiketwin.experiments.studies.gradients import shd as study
+from spiketwin.experiments.studies.recurrent import shd as study
 
 CLASSES = ["zero", "one", "null", "fünf"]
 

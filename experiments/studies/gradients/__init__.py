@@ -1,1 +1,1 @@
-"""Networks that learn by gradients. `classifier`, `image_classifier`, `spoken_networks`, `ttfs` and `ttfs_training` are what several share."""
+"""Networks that learn by gradients. `classifier`, `image_classifier`, `ttfs` and `ttfs_training` are what several share."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.gradients import braille
+from spiketwin.experiments.studies.recurrent import braille
 
 QUESTION = "Which settings of a recurrent spiking network matter for Braille letters?"
 PUBLISHED = "a training accuracy of 99.80 % at 300 or more hidden units, at most 76 steps, a scale of 20 and a regulariser of .01 or more"

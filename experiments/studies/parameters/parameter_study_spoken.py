@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.gradients import spoken
+from spiketwin.experiments.studies.recurrent import spoken
 
 QUESTION = "Which settings of a recurrent spiking network matter for spoken digits?"
 SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks

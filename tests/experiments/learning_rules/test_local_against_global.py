@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from spiketwin.experiments.protocol import ResultError, combine
-from spiketwin.experiments.studies.learning_rules import local_against_global as study
-from spiketwin.experiments.studies.learning_rules import local_memory
-from spiketwin.experiments.studies.learning_rules.local_methods import METHODS, Method, classifier, teach
+from spiketwin.experiments.studies.learning_rules.local import local_against_global as study
+from spiketwin.experiments.studies.learning_rules.local import memory
+from spiketwin.experiments.studies.learning_rules.local.methods import METHODS, Method, classifier, teach
 from spiketwin.rules.local import EProp
 
 SMALL = replace(
@@ -96,14 +96,14 @@ def test_bad_settings_are_named():
 
 
 def test_memory_needs_proc(monkeypatch, tmp_path):
-    monkeypatch.setattr(local_memory, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
     with pytest.raises(ResultError, match="read from /proc"):
-        local_memory.peaks_mb("bptt", SMALL, 64, 10)
+        memory.peaks_mb("bptt", SMALL, 64, 10)
 
 
-@pytest.mark.skipif(not local_memory.CLEAR.exists(), reason="the peak of resident memory is read from Linux's /proc")
+@pytest.mark.skipif(not memory.CLEAR.exists(), reason="the peak of resident memory is read from Linux's /proc")
 def test_memory_of_backpropagation_grows_with_the_trial():
     """Spikes of T steps are kept in 4 bytes each, at least those: 200 neurons, 20 trials, 2,000 steps are 32 MB."""
     config = replace(SMALL, hidden_layers="FC200", batch_size=20, memory_steps=(20, 2000))
-    short, long = local_memory.peaks_mb("bptt", config, 30, 4)
+    short, long = memory.peaks_mb("bptt", config, 30, 4)
     assert long - short > 20

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from spiketwin.experiments.protocol import combine
-from spiketwin.experiments.studies.learning_rules import reward
-from spiketwin.experiments.studies.learning_rules import reward_conditioning as task
-from spiketwin.experiments.studies.learning_rules import reward_xor as xor
-from spiketwin.experiments.studies.learning_rules.reward import SMOKE, Config, RewardError, success, trials_to_criterion
+from spiketwin.experiments.studies.learning_rules.rewards import conditioning as task
+from spiketwin.experiments.studies.learning_rules.rewards import reward, xor
+from spiketwin.experiments.studies.learning_rules.rewards.reward import SMOKE, Config, RewardError, success, trials_to_criterion
 
 SMALL = replace(SMOKE, learners=4, groups=4, duration_ms=30_000.0)
 

@@ -23,7 +23,7 @@ from spiketwin.experiments.data.speech import fsdd
 from spiketwin.experiments.optional import library
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.reservoirs import EventInput, LiquidStates
-from spiketwin.experiments.studies.gradients import spoken
+from spiketwin.experiments.studies.recurrent import spoken
 from spiketwin.experiments.studies.reservoirs.spoken.words import Words
 from spiketwin.experiments.studies.reservoirs.validated_ridge import Split
 from spiketwin.models.reservoirs import liquid

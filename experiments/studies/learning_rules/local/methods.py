@@ -42,7 +42,7 @@ from spiketwin.rules.losses import step_cross_entropy
 from spiketwin.rules.surrogate import fast_sigmoid
 
 if TYPE_CHECKING:
-    from spiketwin.experiments.studies.learning_rules.local_against_global import Config
+    from spiketwin.experiments.studies.learning_rules.local.local_against_global import Config
 
 ENCODING_SEED = 12345  # of the spikes of validation and test images
 

@@ -1,9 +1,9 @@
 """What reward can teach by spike timing: conditioning with reward that comes seconds late, and exclusive or.
 
     conditioning   many learners, each a neuron that hears all stimuli and is rewarded after one of them; success: its synapses from that
-                   group end up stronger than those from any other (reward_conditioning.py)
+                   group end up stronger than those from any other (conditioning.py)
     xor            networks whose every output spike is rewarded or punished; success: afterwards, without rewards, each of the patterns
-                   that mean 1 draws more output spikes than any that mean 0 (reward_xor.py)
+                   that mean 1 draws more output spikes than any that mean 0 (xor.py)
 
 Beside the learners run as many controls with the same rule, whose rewards come at random times, or for random patterns.
 """
@@ -20,9 +20,9 @@ import numpy as np
 
 from spiketwin.experiments.progress import progress
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.learning_rules import reward_conditioning as task
-from spiketwin.experiments.studies.learning_rules import reward_xor as xor
-from spiketwin.experiments.studies.learning_rules.reward_figure import draw
+from spiketwin.experiments.studies.learning_rules.rewards import conditioning as task
+from spiketwin.experiments.studies.learning_rules.rewards import xor
+from spiketwin.experiments.studies.learning_rules.rewards.figure import draw
 
 __all__ = ["QUESTION", "Config", "RewardError", "answer", "draw", "run", "smoke"]
 

@@ -11,7 +11,7 @@ STDP differs from the others in that no label and no error reaches its hidden la
 learn by a trace rule, recurrent ones by inhibitory STDP, biases keep the rate (rules/local/stdp.py). Network, spikes, optimiser and the
 read-out, which learns by its own error, are those of all.
 
-A further rule is a line in local_methods.METHODS.
+A further rule is a line in methods.METHODS.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Config:
         "neuromodulated",
         "stdp",
     )
-    """Rules to compare (local_methods.py)."""
+    """Rules to compare (methods.py)."""
     learning_rate_factor: float = 1.0
     """Multiplies Adam's learning rate of every rule."""
     tau_mem_ms: float = 20.0
@@ -90,8 +90,8 @@ def dataset(config: Config) -> Dataset:
 
 def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None, *, quiet: bool = False):
     """(metrics, curves) of one seed."""
-    from spiketwin.experiments.studies.learning_rules.local_memory import peaks_mb
-    from spiketwin.experiments.studies.learning_rules.local_methods import method, teach
+    from spiketwin.experiments.studies.learning_rules.local.memory import peaks_mb
+    from spiketwin.experiments.studies.learning_rules.local.methods import method, teach
     from spiketwin.experiments.training import best_epoch
 
     found: dict[str, float] = {}
@@ -119,7 +119,7 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
 
 def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
     """The network that each rule trained, for the cross-check."""
-    from spiketwin.experiments.studies.learning_rules.local_methods import teach
+    from spiketwin.experiments.studies.learning_rules.local.methods import teach
 
     data = dataset(config)
     checkpoints = {name: folder / f"{name}_{seed}.safetensors" if folder else None for name in config.methods}

@@ -118,7 +118,7 @@ def classifier(config: Config, data: Dataset, seed: int, listener: str = RSNN):
     import torch
 
     from spiketwin.experiments.studies.gradients.classifier import Classifier
-    from spiketwin.experiments.studies.gradients.spoken_networks import delayed, recurrent
+    from spiketwin.experiments.studies.recurrent.spoken_networks import delayed, recurrent
     from spiketwin.rules.losses import max_cross_entropy, negative_log_likelihood
     from spiketwin.rules.regularisers import spike_penalty
     from spiketwin.rules.surrogate import fast_sigmoid

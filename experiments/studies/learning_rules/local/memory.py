@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from spiketwin.experiments.protocol import ResultError
 
 if TYPE_CHECKING:
-    from spiketwin.experiments.studies.learning_rules.local_against_global import Config
+    from spiketwin.experiments.studies.learning_rules.local.local_against_global import Config
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # what the kernel is told to start the largest resident memory anew (man 5 proc)
@@ -59,7 +59,7 @@ def measure(name: str, config: Config, inputs: int, classes: int) -> list[float]
     """The same in this process, for which its own memory should be fresh."""
     import torch
 
-    from spiketwin.experiments.studies.learning_rules.local_methods import method, network
+    from spiketwin.experiments.studies.learning_rules.local.methods import method, network
 
     rule, net = method(name).rule(config, 0), network(config, inputs, classes, 0)
     numbers = torch.Generator().manual_seed(0)
@@ -83,7 +83,7 @@ def measure(name: str, config: Config, inputs: int, classes: int) -> list[float]
 
 
 if __name__ == "__main__":
-    from spiketwin.experiments.studies.learning_rules.local_against_global import Config as Settings
+    from spiketwin.experiments.studies.learning_rules.local.local_against_global import Config as Settings
 
     asked = json.loads(sys.stdin.read())
     lists = {k: tuple(v) if isinstance(v, list) else v for k, v in asked["config"].items()}

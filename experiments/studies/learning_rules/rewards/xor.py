@@ -22,7 +22,7 @@ from spiketwin.models.spikes import Spikes
 from spiketwin.rules.plasticity.reward import florian
 
 if TYPE_CHECKING:
-    from spiketwin.experiments.studies.learning_rules.reward import Config
+    from spiketwin.experiments.studies.learning_rules.rewards.reward import Config
 
 PATTERNS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 ANSWERS = PATTERNS[:, 0] ^ PATTERNS[:, 1]

@@ -7,8 +7,8 @@ import torch
 from spiketwin.experiments import experiment
 from spiketwin.experiments.data import EventSamples
 from spiketwin.experiments.data.events import HeldEvents
-from spiketwin.experiments.studies.gradients import spoken
-from spiketwin.experiments.studies.gradients.spoken_networks import Counted, delayed, recurrent
+from spiketwin.experiments.studies.recurrent import spoken
+from spiketwin.experiments.studies.recurrent.spoken_networks import Counted, delayed, recurrent
 from spiketwin.models.spikes import Spikes
 from spiketwin.rules.surrogate import fast_sigmoid
 

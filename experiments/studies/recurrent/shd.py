@@ -20,7 +20,7 @@ import numpy as np
 from spiketwin.experiments.data import Dataset, EventSamples
 from spiketwin.experiments.data.speech import heidelberg
 from spiketwin.experiments.protocol import Result, measured, single
-from spiketwin.experiments.studies.gradients import spoken
+from spiketwin.experiments.studies.recurrent import spoken
 
 QUESTION = "How well does a spiking network understand the Spiking Heidelberg Digits, and do learned delays help?"
 NAME = "shd"

@@ -21,7 +21,7 @@ from spiketwin.models.spikes import Spikes
 from spiketwin.rules.plasticity.reward import izhikevich
 
 if TYPE_CHECKING:
-    from spiketwin.experiments.studies.learning_rules.reward import Config
+    from spiketwin.experiments.studies.learning_rules.rewards.reward import Config
 
 BLOCK_MS = 10_000.0
 STIMULI_S = 0.2  # between stimuli, on average

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spiketwin.experiments.studies.learning_rules import reward_xor as xor
+from spiketwin.experiments.studies.learning_rules.rewards import xor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

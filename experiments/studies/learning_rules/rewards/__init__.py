@@ -1,0 +1,1 @@
+"""Rules that a reward modulates: conditioning with a delayed reward, and XOR."""
