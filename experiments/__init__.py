@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "network_facts": "spiketwin.experiments.studies.reservoirs.network_facts",
     "parameter_study_braille": "spiketwin.experiments.studies.parameters.parameter_study_braille",
     "parameter_study_fashion": "spiketwin.experiments.studies.parameters.parameter_study_fashion",
+    "parameter_study_shd": "spiketwin.experiments.studies.parameters.parameter_study_shd",
     "parameter_study_spoken": "spiketwin.experiments.studies.parameters.parameter_study_spoken",
     "reward": "spiketwin.experiments.studies.learning_rules.rewards.reward",
     "rules_in_engines": "spiketwin.experiments.studies.learning_rules.rules_in_engines",

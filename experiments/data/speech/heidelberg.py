@@ -191,5 +191,7 @@ def _file(path: Path):
     try:
         with library("h5py", "events").File(path, "r") as file:
             yield file
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
     except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise DataError(f"{path} is truncated, damaged or no HDF5 file ({error}); fetch it again") from None

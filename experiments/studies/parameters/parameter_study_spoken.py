@@ -46,22 +46,22 @@ def base(config: Config) -> spoken.Config:
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    return run_as(sys.modules[__name__], spoken, base(config), config, seed, folder=folder)
+
+
+def run_as(module, listening, start: spoken.Config, config: Config, seed: int, *, folder: Path | None, **options) -> Result:
+    """The grid about `start`, a Config of the study `listening`, as a Result of the parameter study `module`. options: those of study."""
     from spiketwin.experiments.studies.parameters.parameter_study import study
 
     varied = {name: getattr(config, name) for name in AXES}
-    split = spoken.load(base(config), seed).split  # which also hears the words, once for all workers
+    split = spoken.load(start, seed).split  # which also hears the words, once for all workers
     with measured(split=split) as provenance:
-        found, curves = study(spoken, base(config), varied, seed, folder=folder, workers=config.workers)
-    return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+        found, curves = study(listening, start, varied, seed, folder=folder, workers=config.workers, **options)
+    return single(module, config, seed, found, curves=curves, provenance=provenance)
 
 
 def smoke() -> Result:
     """A grid of two by two, an epoch each, few channels."""
-    from spiketwin.experiments.studies.parameters.parameter_study import study
-
     config = replace(Config(), hidden=(16, 32), steps=(25,), surrogate_scale=(10.0,), regulariser=(0.0, 10.0), epochs=1, workers=1)
     small = replace(base(config), channels=16, learning_rate=1e-2)
-    varied = {name: getattr(config, name) for name in AXES}
-    with measured(split="smoke test") as provenance:
-        found, curves = study(spoken, small, varied, 0, folder=None, workers=1, quiet=True)
-    return single(sys.modules[__name__], config, 0, found, curves=curves, provenance=provenance)
+    return run_as(sys.modules[__name__], spoken, small, config, 0, folder=None, quiet=True)

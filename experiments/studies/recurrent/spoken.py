@@ -21,7 +21,7 @@ import numpy as np
 
 from spiketwin.experiments.data import Dataset, EventSamples
 from spiketwin.experiments.data import load as load_data
-from spiketwin.experiments.data.speech import fsdd, spoken
+from spiketwin.experiments.data.speech import fsdd, heidelberg, spoken
 from spiketwin.experiments.data.speech.cochlea import Cochlea
 from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.models.spikes import Spikes
@@ -44,6 +44,8 @@ class Config:
 
     data: Literal["spoken", "shd"] = "spoken"
     """Spoken digits through this project's cochlea, or the Spiking Heidelberg Digits. Of the former, seed s tests on speaker s of six."""
+    files: str = ""
+    """A folder with shd_train.h5 and shd_test.h5 of your own, in the format of the Heidelberg digits; used in their place."""
     voices: Literal["new", "known"] = "new"
     """Test on speakers that training lacks, or on the published split of spoken, by utterance."""
     listeners: tuple[str, ...] = (RSNN, DELAYS, LINEAR)
@@ -102,6 +104,8 @@ class Config:
 
 def load(config: Config, seed: int) -> Dataset[EventSamples]:
     """The words. Raises DataError that says how to get the files where there are none."""
+    if config.data == "shd" and config.files:
+        return heidelberg.shd(*(Path(config.files) / f"shd_{part}.h5" for part in ("train", "test")))
     if config.data == "shd":
         return load_data("shd")
     cochlea = Cochlea(channels=config.channels)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spiketwin.experiments import experiment
-from spiketwin.experiments.data import EventSamples
+from spiketwin.experiments.data import DataError, EventSamples
 from spiketwin.experiments.data.events import HeldEvents
 from spiketwin.experiments.studies.recurrent import spoken
 from spiketwin.experiments.studies.recurrent.spoken_networks import Counted, delayed, recurrent
@@ -134,3 +134,12 @@ def test_files_in_the_format_of_the_heidelberg_digits_are_learned_from():
     assert result.mean("test_accuracy_delays") > 30
     # five classes, six words each; two of eight speakers for test, two for validation
     assert "120 / 60 / 60; train: " in result.provenance["split"]
+
+
+def test_the_grid_of_the_thesis_runs_on_files_in_that_format(tmp_path):
+    result = experiment("parameter_study_shd").smoke()
+    assert result.mean("points") == 4 and result.mean("failed") == 0 and result.mean("span_regulariser") > 0
+    # three classes, four words each; two of six speakers for test, two for validation
+    assert "24 / 24 / 24; train: " in result.provenance["split"]
+    with pytest.raises(DataError, match="there is no file .*shd_train.h5"):
+        spoken.load(spoken.Config(data="shd", files=str(tmp_path)), 0)
