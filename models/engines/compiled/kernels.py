@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 # Only the driver is called from Python; without wrappers the others compile in half the time.
 WITHOUT_WRAPPERS = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 NEVER = -(1 << 40)  # the step of a spike that has not happened
+SYNAPSE, PRE, POST, DELAY = range(4)  # columns of a list of incoming synapses: what is read together lies together
 OUTSIDE = 2  # in `warm`: of a neuron with weights beyond the rule's bounds
 kernel = njit(**WITHOUT_WRAPPERS)  # for functions written per model, which are cached with the driver
 shared = njit(cache=True, **WITHOUT_WRAPPERS)
@@ -152,7 +153,7 @@ def record(t, b, states, low, high, which, trace):
 
 @shared
 def send(
-    now, b, ids, first, last, begin, end, offset, weight, scale, flight, in_start, in_pre, in_delay, full, warm_list, warm_n, due, due_n,
+    now, b, ids, first, last, begin, end, offset, weight, scale, flight, in_start, incoming, full, warm_list, warm_n, due, due_n,
     head, gains,
 ):  # fmt: skip
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
@@ -174,13 +175,13 @@ def send(
                 q, beyond = in_start[n], in_start[n + 1]
                 while q < beyond:
                     middle = (q + beyond) // 2
-                    if in_pre[middle] < i:
+                    if incoming[middle, PRE] < i:
                         q = middle + 1
                     else:
                         beyond = middle
-                if q == in_start[n + 1] or in_pre[q] != i:
+                if q == in_start[n + 1] or incoming[q, PRE] != i:
                     continue
-            slot = here + in_delay[q]
+            slot = here + incoming[q, DELAY]
             slot = slot - slots if slot >= slots else slot
             due[due_n[slot], slot] = q
             due_n[slot] += 1
@@ -188,7 +189,7 @@ def send(
 
 @shared
 def warm_up(
-    now, n, in_start, in_pre, in_delay, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
+    now, n, in_start, incoming, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
 ):  # fmt: skip
     """Synapses of neuron n learn from now on when spikes arrive, also those that are on their way after step `now`."""
     if not is_hot[n]:
@@ -201,13 +202,13 @@ def warm_up(
     warm_list[warm_n[0]] = n
     warm_n[0] += 1
     for q in range(in_start[n], in_start[n + 1]):
-        i = in_pre[q]
-        since = max(now - in_delay[q], cooled[n])  # what was fired while the neuron was warm before is listed already
+        i = incoming[q, PRE]
+        since = max(now - incoming[q, DELAY], cooled[n])  # what was fired while the neuron was warm before is listed already
         if newest[i] <= since:
             continue
         h = head[i]
         while steps[i, h] > since:
-            slot = (steps[i, h] + in_delay[q]) % due_n.size
+            slot = (steps[i, h] + incoming[q, DELAY]) % due_n.size
             due[due_n[slot], slot] = q
             due_n[slot] += 1
             h = h - 1 if h > 0 else steps.shape[1] - 1
@@ -271,7 +272,7 @@ def forget(
 
 @shared
 def normalise(
-    now, total, b, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, limits, newest, steps, head, gains, flight, due, due_n,
+    now, total, b, low, high, weight, scale, in_start, incoming, limits, newest, steps, head, gains, flight, due, due_n,
     warm, warm_list, warm_n, cooled, hot, hot_n, is_hot, dirty,
 ):  # fmt: skip
     """Before step `now`: scale the incoming weights of every neuron for which they changed, so that they sum to total.
@@ -285,27 +286,25 @@ def normalise(
         dirty[n] = 0
         have = 0.0
         for q in range(in_start[n], in_start[n + 1]):
-            have += weights[in_synapse[q]]
+            have += weights[incoming[q, SYNAPSE]]
         if not have > 0:
             continue
         factor, inside = total / have, True
         for q in range(in_start[n], in_start[n + 1]):
-            old = weights[in_synapse[q]]
+            old = weights[incoming[q, SYNAPSE]]
             new = weights.dtype.type(old * factor)
-            weights[in_synapse[q]] = new
+            weights[incoming[q, SYNAPSE]] = new
             inside = inside and limits[0] <= new <= limits[1]
-            i, arrived = in_pre[q], now - 1 - in_delay[q]
+            i, arrived = incoming[q, PRE], now - 1 - incoming[q, DELAY]
             if newest[i] > arrived:  # spikes on their way carry the new weight, too
                 h = head[i]
                 while steps[i, h] > arrived:
-                    flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (new - old) * scale * gains[i, h]
+                    flight[(steps[i, h] + incoming[q, DELAY]) % flight.shape[0], n] += (new - old) * scale * gains[i, h]
                     h = h - 1 if h > 0 else steps.shape[1] - 1
         if inside:
             warm[n] = min(warm[n], 1)
         else:
-            warm_up(
-                now - 1, n, in_start, in_pre, in_delay, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot
-            )
+            warm_up(now - 1, n, in_start, incoming, newest, steps, head, due, due_n, warm, warm_list, warm_n, cooled, hot, hot_n, is_hot)
             warm[n] = OUTSIDE
             dirty[n] = 1
 
@@ -331,17 +330,15 @@ def normalise_now(now, total, low, high, *arrays):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def replace_weights(
-    now, values, low, high, weight, scale, in_start, in_synapse, in_pre, in_delay, newest, steps, head, gains, flight, dirty
-):
+def replace_weights(now, values, low, high, weight, scale, in_start, incoming, newest, steps, head, gains, flight, dirty):
     """Before step `now` of a session: other weights, also for the spikes on their way."""
     weights = weight[0]
     for n in range(low, high):
         dirty[n] = 1
         for q in range(in_start[n], in_start[n + 1]):
-            s = in_synapse[q]
-            i, h = in_pre[q], head[in_pre[q]]
-            while steps[i, h] > now - 1 - in_delay[q]:
-                flight[(steps[i, h] + in_delay[q]) % flight.shape[0], n] += (values[s] - weights[s]) * scale * gains[i, h]
+            s = incoming[q, SYNAPSE]
+            i, h = incoming[q, PRE], head[incoming[q, PRE]]
+            while steps[i, h] > now - 1 - incoming[q, DELAY]:
+                flight[(steps[i, h] + incoming[q, DELAY]) % flight.shape[0], n] += (values[s] - weights[s]) * scale * gains[i, h]
                 h = h - 1 if h > 0 else steps.shape[1] - 1
             weights[s] = values[s]

@@ -9,7 +9,8 @@ synapses, each after its own delay: the neuron keeps its last spikes with the tr
 up the one that had arrived.
 
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
-i are start[i] … start[i+1]. in_… [S]: the same by postsynaptic neuron. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses (places in in_…) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
+i are start[i] … start[i+1]. incoming [S, 4]: the same by postsynaptic neuron, those of n from in_start[n] on: which synapse, from which
+neuron, to which, and its delay in steps. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses (rows of incoming) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
 neuron, as a ring, gains [N_pre, M] what each of them transmits of a weight. traces [traces, N_post]. memory [trials, states, S]: what
 single synapses remember, as it was at step touched [trials, S], both by postsynaptic neuron.
 """
@@ -22,6 +23,7 @@ from functools import lru_cache
 import numpy as np
 
 from spiketwin.models.engines import base
+from spiketwin.models.engines.compiled.kernels import DELAY, POST, PRE, SYNAPSE
 from spiketwin.models.engines.compiled.meeting import unshared_zeros
 from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import GATE, WEIGHT, PlasticityRule
@@ -34,7 +36,7 @@ GONE = 746  # exp(-746) is zero, but to find that out goes through subnormal num
 
 # of a projection: what all trials share, and what follows one trial through time
 FIXED = (
-    "weight", "scale", "start", "offset", "in_start", "in_synapse", "in_pre", "in_post", "in_delay", "full", "limits", "always",
+    "weight", "scale", "start", "offset", "in_start", "incoming", "full", "limits", "always",
     "constants", "powers", "rates", "decay", "read",
 )  # fmt: skip
 WARMTH = ("warm", "warm_list", "warm_n", "cooled")
@@ -74,10 +76,7 @@ class PlasticSynapses:
             "start": np.searchsorted(pre, np.arange(n_pre + 1)).astype(np.uint64),
             "offset": (delay * row + post).astype(np.promote_types(np.min_scalar_type(slots * row - 1), np.uint16)),
             "in_start": np.searchsorted(post[incoming], np.arange(n_post + 1)).astype(np.int64),
-            "in_synapse": incoming.astype(np.uint32),
-            "in_pre": pre[incoming].astype(np.uint32),
-            "in_post": post[incoming].astype(np.uint32),
-            "in_delay": delay[incoming].astype(np.int32),
+            "incoming": np.stack([incoming, pre[incoming], post[incoming], delay[incoming]], axis=1, dtype=np.uint32, casting="unsafe"),
             "full": len(pre) == n_pre * n_post,
             "limits": np.array(rule.limits, dtype=dtype),
             "always": self.always,
@@ -170,22 +169,22 @@ HISTORY = (*PAST, "constants", "powers", "rates")
 TAKES = {
     "emit": HISTORY,
     "send": (
-        "begin", "end", "offset", "weight", "scale", "flight", "in_start", "in_pre", "in_delay", "full", "warm_list", "warm_n", "due", "due_n",
+        "begin", "end", "offset", "weight", "scale", "flight", "in_start", "incoming", "full", "warm_list", "warm_n", "due", "due_n",
         "head", "gains",
     ),
     "arrive": (
-        "due", "due_n", "weight", "scale", "in_synapse", "in_pre", "in_post", "in_delay", *HISTORY, "traces", "flight", "dirty",
+        "due", "due_n", "weight", "scale", "incoming", *HISTORY, "traces", "flight", "dirty",
     ),
     "learn": (
-        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "due", "due_n",
+        "weight", "scale", "in_start", "incoming", *HISTORY, "traces", "flight", "due", "due_n",
         "hot", "hot_n", "is_hot", *WARMTH, "dirty",
     ),
-    "go_on": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", *HISTORY, "traces", "flight", "dirty"),
+    "go_on": ("weight", "scale", "in_start", "incoming", *HISTORY, "traces", "flight", "dirty"),
     "normalise": (
-        "weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "limits", "newest", "steps", "head", "gains", "flight",
+        "weight", "scale", "in_start", "incoming", "limits", "newest", "steps", "head", "gains", "flight",
         "due", "due_n", *WARMTH, "hot", "hot_n", "is_hot", "dirty",
     ),
-    "replace": ("weight", "scale", "in_start", "in_synapse", "in_pre", "in_delay", "newest", "steps", "head", "gains", "flight", "dirty"),
+    "replace": ("weight", "scale", "in_start", "incoming", "newest", "steps", "head", "gains", "flight", "dirty"),
     "fade": ("traces", "decay", "read", "hot", "hot_n", "is_hot", *WARMTH, "always"),
     "forget": ("always", *MOVING),
 }  # fmt: skip
@@ -213,6 +212,8 @@ def _used(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[
     names = set().union(*(identifiers(s.expression) | {s.target} for s in statements))
     return [(k, x) for k, x in enumerate(traces) if x in names]
 
+
+SYNAPSE_Q, PRE_Q, POST_Q, DELAY_Q = (f"_incoming[_q, {column}]" for column in (SYNAPSE, PRE, POST, DELAY))
 
 # What follows is pasted where it is needed: a call would count references to its arrays, which costs more than what it does.
 
@@ -263,7 +264,7 @@ def _change(rule: PlasticityRule, indent: int) -> list[str]:
         "    if _newest[_i] > _at:",
         "        _h = _head[_i]",
         "        while _steps[_i, _h] > _at:",
-        f"            _flight[(_steps[_i, _h] + _in_delay[_q]) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale * _gains[_i, _h]",
+        f"            _flight[(_steps[_i, _h] + {DELAY_Q}) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale * _gains[_i, _h]",
         "            _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
     ]
     return _remember(rule, indent) + [f"{' ' * indent}{line}" for line in lines]
@@ -295,8 +296,7 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
         "    _weights, _slot = _weight[_b], _now % _due_n.size",
         "    for _k in range(_due_n[_slot]):",
         "        _q = _due[_k, _slot]",
-        "        _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
-        "        _n = _in_post[_q]",
+        f"        _s, _i, _n, _at = {SYNAPSE_Q}, {PRE_Q}, {POST_Q}, _now - {DELAY_Q}",
     ]
     # the spike that arrives is among them: before it the traces were what the one before has left
     lines += _traces(pre, "_at - 1", "_at", 8)
@@ -314,14 +314,14 @@ def _learn(rule: PlasticityRule, name: str) -> str:
         "    _weights = _weight[_b]",
         "    for _k in range(_first, _last):",
         "        _n = _ids[_k]",
-        "        warm_up(_now, _n, _in_start, _in_pre, _in_delay, _newest, _steps, _head, _due, _due_n, "
+        "        warm_up(_now, _n, _in_start, _incoming, _newest, _steps, _head, _due, _due_n, "
         f"{', '.join(f'_{a}' for a in WARMTH)}, _hot, _hot_n, _is_hot)",
     ]
     lines += [f"        _was_{x} = _traces[{k}, _n]" for k, x in traces]
     if any(s.target in (WEIGHT, *rule.memory) for s in statements):
         lines += [
             "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
-            "            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - _in_delay[_q]",
+            f"            _s, _i, _at = {SYNAPSE_Q}, {PRE_Q}, _now - {DELAY_Q}",
         ]
         lines += _traces(pre, "_at", "_at", 12)
         lines += [f"            {x} = _was_{x}" for _, x in post] + _read_states(rule, 12) + _memory(rule, 12)
@@ -340,7 +340,7 @@ def _go_on(rule: PlasticityRule, name: str) -> str:
     lines += [f"        _was_{x} = {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
     lines += [f"        if not ({rule.every_step_if}):", "            continue"] * bool(rule.every_step_if)
     lines += ["        for _q in range(_in_start[_n], _in_start[_n + 1]):"]
-    lines += ["            _s, _i, _at = _in_synapse[_q], _in_pre[_q], _now - 1 - _in_delay[_q]"]
+    lines += [f"            _s, _i, _at = {SYNAPSE_Q}, {PRE_Q}, _now - 1 - {DELAY_Q}"]
     lines += _traces(pre, "_at", "_at + 1", 12) + [f"            {x} = _was_{x}" for _, x in post] + _memory(rule, 12)
     lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(rule, 12)]
     return "\n".join(lines) + "\n"

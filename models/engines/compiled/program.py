@@ -330,7 +330,7 @@ class Team:
         whole = self.own[0][name].copy()
         for own, low, high in zip(self.own[1:], self.edges[population, 1:], self.edges[population, 2:]):
             whole[..., low:high] = own[name][..., low:high]
-        return whole
+        return whole[..., : self.edges[population, -1]]
 
     def advance(self, position: tuple[int, int], last: int, steps: int, budget: int, origin: int = 0, **given: np.ndarray):
         """From (trial, step) on by at most `budget` steps: the new (trial, step), and the neurons that fired, per population.

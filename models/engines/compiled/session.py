@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,10 +12,10 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.kernels import forget_now, normalise_now, replace_weights
+from spiketwin.models.engines.compiled.kernels import POST, forget_now, normalise_now, replace_weights
 from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
-from spiketwin.models.engines.compiled.source import source
+from spiketwin.models.engines.compiled.source import source, structure
 from spiketwin.models.engines.poisson import line, stream, stretch
 from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.network import Network, PoissonSource, Projection
@@ -41,9 +40,9 @@ class Session:
         run = base.prepare(network, silent, dt_ms=dt_ms, scheme=scheme, duration_ms=dt_ms, seed=seed)
         self.network, self.dt_ms, self.scheme, self.seed = network, dt_ms, scheme, seed
         self._program = Program(run, dtype)
-        text = source(self._program.cells, self._program.wires)
-        self._structure = hashlib.sha256(text.encode()).hexdigest()
-        self._team = Team(self._program, load(text).run, self._program.parts(threads))
+        cells, wires = self._program.cells, self._program.wires
+        self._structure = structure(cells, wires)
+        self._team = Team(self._program, load(source(cells, wires)).run, self._program.parts(threads))
         for w in self._program.plastic:
             for part in range(self._team.parts):
                 forget_now(*self._bounds(w, part), *self._arrays(w, TAKES["forget"], part))
@@ -181,7 +180,7 @@ class Session:
                         f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size"
                     )
                 for part in range(self._team.parts):
-                    self._team.array(name, part)[...] = saved[name]
+                    self._team.array(name, part)[..., : array.shape[-1]] = saved[name]  # a row may be longer than it has neurons
                 if name.startswith("states"):
                     self._program.shared[name][...] = saved[name]
             for w in self._program.plastic:
@@ -232,11 +231,12 @@ class Session:
 
     def _restore_lists(self, w: int, due: np.ndarray) -> None:
         """Of each thread: which synapses are due, which neurons are hot and warm."""
-        (in_post,) = self._arrays(w, ("in_post",))
+        (incoming,) = self._arrays(w, ("incoming",))
         for part in range(self._team.parts):
             low, high = self._bounds(w, part)
             lists, counts, *warmth = self._arrays(w, ("due", "due_n", "is_hot", "hot", "hot_n", "warm", "warm_list", "warm_n"), part)
-            slot, synapse = due[:, (low <= in_post[due[1]]) & (in_post[due[1]] < high)]
+            target = incoming[due[1], POST]
+            slot, synapse = due[:, (low <= target) & (target < high)]
             counts[:] = np.bincount(slot, minlength=len(counts))
             for k in np.flatnonzero(counts):
                 lists[: counts[k], k] = synapse[slot == k]

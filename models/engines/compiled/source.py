@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from inspect import getsource
 from pathlib import Path
@@ -141,6 +141,20 @@ def used_names(spec: NeuronSpec, scheme: str) -> tuple[str, ...]:
 
 def names_in(text: str) -> set[str]:
     return set(re.findall(r"\b[A-Za-z]\w*\b", text))
+
+
+def structure(cells: Iterable[Cell], wires: Iterable[Wire]) -> str:
+    """A hash of the equations, scheme, rules and connections: what a session needs to go on from a saved one, whatever code runs it."""
+    parts = [_said(cell.spec) | {"scheme": cell.scheme} for cell in cells]
+    for wire in wires:
+        parts.append((_said(wire.rule) if wire.rule else {}) | {"source": wire.source, "target": wire.target, "state": wire.state})
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _said(declared: NeuronSpec | PlasticityRule) -> dict[str, object]:
+    """The statements of a model or rule, without its names, values and remarks."""
+    texts = {f.name: getattr(declared, f.name) for f in fields(declared) if f.name not in ("name", "source")}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 @lru_cache(maxsize=64)

@@ -7,16 +7,17 @@ import pytest
 import scipy.sparse
 
 from spiketwin.models import Network, PoissonSource, Population, Projection, Spikes, SpikeSource, neuron
-from spiketwin.models.engines.compiled import CompiledEngine
+from spiketwin.models.engines.compiled import CompiledEngine, source
 from spiketwin.models.plasticity import Normalisation
 from spiketwin.rules.plasticity.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.pair import additive
 
 ENGINE = CompiledEngine()
 DT_MS = 0.5
 FAST = diehl_cook.with_parameters(nu_pre=0.02, nu_post=0.1)
 
 
-def learning_network(seed=1, size=12, inputs=8):
+def learning_network(seed=1, size=12, inputs=8, rule=FAST):
     """Plastic input with delays up to 10 ms, static recurrence with delays, refractory neurons."""
     rng = np.random.default_rng(seed)
     recurrent = scipy.sparse.random_array(
@@ -29,7 +30,7 @@ def learning_network(seed=1, size=12, inputs=8):
         [
             Projection(
                 "input", "cells", rng.random((size, inputs)), "i_syn", "nA", rng.uniform(0, 10, (size, inputs)),
-                name="learning", rule=FAST, normalisation=Normalisation(4.0),
+                name="learning", rule=rule, normalisation=Normalisation(4.0),
             ),
             Projection("cells", "cells", recurrent, "i_syn", "pA", delays),
         ],
@@ -95,6 +96,25 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(tmp_path):
         start(scheme="euler").load(path)
     with pytest.raises(ValueError, match="differ in size"):
         start(learning_network(size=13)).load(path)
+
+
+def test_a_saved_session_is_known_by_its_equations_not_by_the_code_that_runs_them(tmp_path, monkeypatch):
+    one = start(seed=7)
+    one.run({"input": 50.0}, duration_ms=100)
+    path = one.save(tmp_path / "session.npz")
+    slower = learning_network(rule=FAST.with_parameters(nu_post=0.01))  # values may differ: learning goes on with another rate
+    assert start(slower).load(path).time_ms == 100
+    with pytest.raises(ValueError, match="of another network, scheme or dt"):
+        start(learning_network(rule=additive)).load(path)
+    with np.load(path) as saved:  # rows of what is on its way are as long as the population, however the engine lays them out
+        assert saved["flight0"].shape == (21, 12)
+    monkeypatch.setattr("spiketwin.models.engines.compiled.source.HEADER", source.HEADER + "# newer kernels\n")
+    source.source.cache_clear()
+    newer = start(seed=0).load(path)
+    for session in (one, newer):
+        session.run({"input": 50.0}, duration_ms=100)
+    assert_same(one, newer)
+    source.source.cache_clear()
 
 
 def test_rates_may_change_with_every_run_and_what_is_drawn_is_sent():
