@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,7 @@ import scipy.sparse
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
+from spiketwin.models.spec import NeuronSpec
 from spiketwin.rules.plasticity.diehl_cook import COLUMN_SUM, diehl_cook
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ class Protocol:
 
 
 class Response(NamedTuple):
-    """What one image drew. counts: spikes of each excitatory neuron [n] in the last presentation. presentations: how many it took."""
+    """What one image drew. counts: spikes of each excitatory neuron [n] in the last presentation. presentations: how many it took.
+    fired: excitatory neurons that fired in any of them, rests included."""
 
     counts: np.ndarray
     presentations: int
+    fired: np.ndarray
 
 
 def all_but_own(neurons: int, strength: float = 17.0) -> np.ndarray:
@@ -90,6 +93,13 @@ def growing(neurons: int, strength: float = 17.0) -> np.ndarray:
 # no property of the equations: exponential Euler does not ring at any step.
 STABLE = "exponential_euler"
 
+
+def scaled(excitatory: NeuronSpec) -> NeuronSpec:
+    """The neuron with a gain on what excites it: a state that stays as it is set, for weights that cannot be scaled themselves."""
+    equations = excitatory.equations.replace("(g_exc*(e_exc - v)", "(gain*g_exc*(e_exc - v)") + "\ndgain/dt = 0*gain/tau_mem : 1"
+    return replace(excitatory, name=f"{excitatory.name}_scaled", equations=equations, initial={**excitatory.initial, "gain": "1"})
+
+
 LATERAL: Mapping[str, Callable[[int, float], np.ndarray]] = MappingProxyType({"uniform": all_but_own, "growing": growing})
 
 
@@ -103,18 +113,20 @@ def build(
     weights: np.ndarray | None = None,
     inhibition: Callable[[int], np.ndarray] = all_but_own,
     homeostasis: Mapping[str, float] = MappingProxyType({}),
+    gain: bool = False,
 ) -> Network:
     """The network with random weights and delays. Weights are in nS, the unit of the leak; so is the published 1.
 
     rule, column_sum: how the weights from the input learn, and their sum for 784 inputs; None: nothing keeps it.
     weights: those from the input [N, inputs] at the start, in place of the published. inhibition: neurons -> weights [N, N].
-    homeostasis: parameters of the excitatory neurons that differ from the published, such as theta_plus in mV.
+    homeostasis: parameters of the excitatory neurons that differ from the published, such as theta_plus in mV. gain: whether they have one.
     """
     rng = np.random.default_rng([seed, 1])
     published = 0.3 * (rng.random((neurons, inputs)) + 0.01)
     delay_ms = rng.uniform(0, 10, (neurons, inputs))
     one_to_one = scipy.sparse.diags_array(np.full(neurons, 10.4), format="csr")
     exc, inh = neuron("diehl_cook_exc"), neuron("diehl_cook_inh")
+    exc = scaled(exc) if gain else exc
     # everything starts well below rest: the first image finds no neuron ahead of the others
     populations = (
         Population(EXCITATORY, exc, neurons, homeostasis, initial={"v": "-105 mV"}),
@@ -154,15 +166,18 @@ def present(session: Session, image: np.ndarray, protocol: Protocol | None = Non
     image = np.asarray(image, dtype=float)
     if not (image.min() >= 0 and image.max() <= 1):
         raise ValueError(f"intensities lie between {image.min():g} and {image.max():g}; scale them to 0 … 1")
-    shown, counts = round(protocol.image_ms / protocol.dt_ms), np.zeros(0, int)
-    for k in range(protocol.most_presentations):
+    shown, counts, presentations = round(protocol.image_ms / protocol.dt_ms), np.zeros(0, int), 0
+    fired: set[int] = set()
+    while presentations < protocol.most_presentations and (not presentations or counts.sum() < protocol.fewest_spikes):
         session.normalise()
-        rates = image * (protocol.rate_hz * (protocol.intensity + k * protocol.intensity_step))
-        fired = session.run({INPUT: rates}, duration_ms=protocol.image_ms + protocol.rest_ms, input_ms=protocol.image_ms).spikes[EXCITATORY]
-        counts = np.bincount(fired.neuron[fired.step < shown], minlength=fired.shape[2])
-        if counts.sum() >= protocol.fewest_spikes:
-            return Response(counts, k + 1)
-    return Response(counts, protocol.most_presentations)
+        rates = image * (protocol.rate_hz * (protocol.intensity + presentations * protocol.intensity_step))
+        spikes = session.run({INPUT: rates}, duration_ms=protocol.image_ms + protocol.rest_ms, input_ms=protocol.image_ms).spikes[
+            EXCITATORY
+        ]
+        counts = np.bincount(spikes.neuron[spikes.step < shown], minlength=spikes.shape[2])
+        fired |= set(spikes.neuron.tolist())
+        presentations += 1
+    return Response(counts, presentations, np.array(sorted(fired), int))
 
 
 def show(session: Session, images: Iterable[np.ndarray], protocol: Protocol | None = None) -> Iterator[Response]:

@@ -6,7 +6,7 @@ script shows one after the other with rests in between: so the order of images d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,11 +19,13 @@ AT_ONCE = 500  # trials of one run
 NEVER_MS = 1e30  # a time constant with which nothing recovers
 
 
-def freeze(network: Network, weights: np.ndarray, theta_v: np.ndarray) -> Network:
-    """The network with these weights [N, inputs] in nS and thresholds theta [N] in V, which stay."""
+def freeze(network: Network, weights: np.ndarray, learnt: Mapping[str, np.ndarray]) -> Network:
+    """The network with these weights [N, inputs] in nS and states that stay: theta [N] in V, and gain [N] where neurons have one."""
     exc = network.population(EXCITATORY)
     held = replace(
-        exc, parameters={**exc.parameters, "theta_plus": 0.0, "tau_theta": NEVER_MS}, initial={"theta": np.asarray(theta_v, float)}
+        exc,
+        parameters={**exc.parameters, "theta_plus": 0.0, "tau_theta": NEVER_MS},
+        initial={name: np.asarray(values, float) for name, values in learnt.items()},
     )
     return replace(
         network,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +116,10 @@ class Config:
             homeostasis={"theta_plus": self.theta_plus_mv, "tau_theta": self.tau_theta_ms},
         )
 
+    def gain(self, total: np.ndarray, inputs: int) -> np.ndarray:
+        """Gain of neurons whose weights from so many inputs sum to `total` nS, where they have one."""
+        return np.ones_like(total)
+
     def learning(self) -> dict[str, Any]:
         """The settings that training depends on; a saved run may go on with others changed, such as more passes."""
         free = ("neurons", "passes", "label_images", "test_images", "vote", "threads", "keep_every", "brian2_images")
@@ -124,11 +128,12 @@ class Config:
 
 @dataclass(eq=False)
 class Learner:
-    """A network as it learns. counts: spikes [WINDOW, N] at the last images. curve: images seen and accuracy in percent of the last
+    """A network as it learns. counts: spikes [WINDOW, N] at the last images. gain: as in Config. curve: images seen and accuracy in percent of the last
     BLOCK, by labels of those before. presentations, spikes: of all images; seconds, cpu_s: spent on them."""
 
     session: Session
     counts: np.ndarray
+    gain: Callable[[np.ndarray, int], np.ndarray]
     seen: int = 0
     presentations: int = 0
     spikes: int = 0
@@ -143,8 +148,21 @@ class Learner:
         return np.asarray(self.session.weights(LEARNING))
 
     @property
-    def theta_v(self) -> np.ndarray:
-        return self.session.state(EXCITATORY, "theta").copy()
+    def learnt(self) -> dict[str, np.ndarray]:
+        """What else the neurons have learnt [N]: theta in V, and gain where they have one."""
+        names = ("theta", "gain") if self.has_gain else ("theta",)
+        return {name: self.session.state(EXCITATORY, name).copy() for name in names}
+
+    @property
+    def has_gain(self) -> bool:
+        return "gain" in self.session.network.population(EXCITATORY).neuron.states
+
+    def scale(self, neurons: np.ndarray) -> None:
+        """Set the gains of these neurons to what their weights ask for."""
+        if self.has_gain:
+            self.session.state(EXCITATORY, "gain")[neurons] = self.gain(
+                self.session.total(LEARNING, neurons), self.session.network.sources[0].size
+            )
 
     def see(self, image: np.ndarray, protocol: Protocol) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -153,6 +171,7 @@ class Learner:
         self.seen += 1
         self.presentations += response.presentations
         self.spikes += int(response.counts.sum())
+        self.scale(response.fired)
         self.seconds += time.perf_counter() - wall
         self.cpu_s += time.process_time() - cpu
 
@@ -199,7 +218,8 @@ def train(
     protocol, shown = config.protocol, order(len(images), config.passes, seed)
     network = config.network(neurons, images.images.shape[1], seed)
     session = start(network, protocol, seed=seed, dtype=config.dtype, threads=config.threads)
-    learner = Learner(session, np.zeros((min(WINDOW, len(shown)), neurons), np.uint8))
+    learner = Learner(session, np.zeros((min(WINDOW, len(shown)), neurons), np.uint8), config.gain)
+    learner.scale(np.arange(neurons))
     settings = {**config.learning(), "of": neurons, "shown": len(images), "seed": seed}
     if path and path.is_file():
         learner.load(path, settings)
@@ -234,7 +254,7 @@ def measure(
         path = folder / f"neurons_{n}_seed_{seed}.npz" if folder else None
         learner = train(config, n, images, seed, path=path, quiet=quiet, title=name)
         last = images[order(len(images), config.passes, seed)[-config.label_images :]]
-        network = freeze(config.network(n, data.inputs, seed), learner.weights, learner.theta_v)
+        network = freeze(config.network(n, data.inputs, seed), learner.weights, learner.learnt)
         both = np.concatenate([last.intensities, tested.intensities])
         with progress(f"{name}, {n} neurons, learning off", len(both), quiet=quiet) as show:
             known, asked = np.split(respond(network, both, config.protocol, seed=seed, progress=show.update), [len(last)])

@@ -11,7 +11,7 @@ make every answer harder: what the last phase is to be compared with is `interle
     stdp              the rule, normalisation and thresholds as published
     slow_threshold    the same, but a threshold rises by a fifth at each spike
     fixed_threshold   … and by nothing: no homeostasis but the sum of the weights
-    stochastic        synapses of one bit that switch by chance, without normalisation (study stochastic_stdp)
+    stochastic        synapses of one bit that switch by chance, of neurons with gains in place of the sum (study stochastic_stdp)
     cascade           the remedy: these synapses have depths, and those that are often confirmed seldom switch
                       (Fusi, Drew & Abbott 2005; rules/plasticity/cascade.py)
     …_fast            both with three times the probability of a switch: what learns faster forgets faster, unless something keeps it
@@ -156,7 +156,8 @@ def accuracies(
     images = shown(data.train.labels, phases, config.images_per_phase, seed, interleaved=order == "interleaved")
     network = setting.network(config.neurons, inputs, seed)
     session = start(network, setting.protocol, seed=seed, dtype=setting.dtype, threads=config.threads)
-    learner = Learner(session, np.zeros((1, config.neurons), np.uint8))
+    learner = Learner(session, np.zeros((1, config.neurons), np.uint8), setting.gain)
+    learner.scale(np.arange(config.neurons))
     settings = json.loads(json.dumps({**setting.learning(), **_fixed(config), "variant": variant, "order": order, "seed": seed}))
     saved, rows = (folder / f"{variant}_{order}_seed_{seed}.npz" if folder else None), []
     if saved and saved.is_file():
@@ -174,7 +175,7 @@ def accuracies(
                     learner.save(saved, settings)
                 show.update(learner.seen, f"after {len(rows)} tests")
             seen = [k for classes in phases[: phase + 1] for k in classes]
-            row = ask(config, freeze(network, learner.weights, learner.theta_v), setting, data, seen, seed)
+            row = ask(config, freeze(network, learner.weights, learner.learnt), setting, data, seen, seed)
             rows.append([None if np.isnan(a) else a for a in row])
             if saved:
                 write_json(saved.with_suffix(".json"), rows)

@@ -12,7 +12,7 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.kernels import POST, forget_now, normalise_now, replace_weights
+from spiketwin.models.engines.compiled.kernels import POST, SYNAPSE, forget_now, normalise_now, replace_weights
 from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
 from spiketwin.models.engines.compiled.source import source, structure
@@ -126,6 +126,14 @@ class Session:
         """The weights of a plastic projection now, [N_post, N_pre] dense or sparse as declared, in its unit; a copy."""
         w, projection = self._projection(name)
         return projection.matrix(self._program.shared[f"weight{w}"][0].copy())
+
+    def total(self, name: str, neurons: np.ndarray | None = None) -> np.ndarray:
+        """The sum of the weights that reach each target of a plastic projection, or each of `neurons`, in its unit; zero for none."""
+        w, _ = self._projection(name)
+        weight, start, incoming = self._program.shared[f"weight{w}"][0], *self._arrays(w, ("in_start", "incoming"))
+        neurons = np.arange(len(start) - 1) if neurons is None else np.asarray(neurons, int)
+        sums = [weight[incoming[start[n] : start[n + 1], SYNAPSE]].sum(dtype=float) for n in neurons]
+        return np.array(sums)
 
     def set_weights(self, name: str, weights) -> None:
         """Replace the weights of a plastic projection; of the declared form and synapses, within its rule's bounds."""

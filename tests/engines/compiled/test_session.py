@@ -132,6 +132,16 @@ def test_rates_may_change_with_every_run_and_what_is_drawn_is_sent():
     assert not a.draw({"input": 100.0}, duration_ms=100)["input"].equals(c.draw({"input": 50.0}, duration_ms=100)["input"])
 
 
+def test_the_weights_that_reach_a_neuron_are_summed():
+    session = start()
+    session.run({"input": 60.0}, duration_ms=100)
+    sums = np.asarray(session.weights("learning")).sum(axis=1)
+    np.testing.assert_allclose(session.total("learning"), sums, rtol=1e-12)
+    np.testing.assert_allclose(session.total("learning", np.array([7, 2])), sums[[7, 2]], rtol=1e-12)
+    with pytest.raises(ValueError, match="unknown plastic projection 'other'"):
+        session.total("other")
+
+
 def test_an_input_that_ends_before_the_run_is_a_stimulus_and_a_rest():
     whole, parts = start(), start()
     ran = whole.run({"input": 80.0}, duration_ms=30, input_ms=20)

@@ -69,7 +69,7 @@ def test_a_class_counts_the_mean_of_its_neurons():
 
 
 def test_a_frozen_network_answers_each_image_for_itself(data):
-    network = freeze(build(12, inputs=SIDE**2), np.random.default_rng(0).random((12, SIDE**2)), np.full(12, 0.02))
+    network = freeze(build(12, inputs=SIDE**2), np.random.default_rng(0).random((12, SIDE**2)), {"theta": np.full(12, 0.02)})
     images = data.test.intensities[:6]
     together = respond(network, images, seed=3)
     assert together.shape == (6, 12) and (together.sum(axis=1) >= 5).all()
@@ -77,7 +77,7 @@ def test_a_frozen_network_answers_each_image_for_itself(data):
     assert not np.array_equal(together, respond(network, images, seed=4))
     # high thresholds: nothing fires, however strong; so thresholds are heeded, and a trial ends
     silent = respond(
-        freeze(network_of(network), network.projections[0].weights, np.full(12, 1.0)), images[:1], Protocol(most_presentations=2)
+        freeze(network_of(network), network.projections[0].weights, {"theta": np.full(12, 1.0)}), images[:1], Protocol(most_presentations=2)
     )
     assert silent.sum() == 0
 
@@ -143,7 +143,7 @@ def test_it_learns_and_a_stopped_run_goes_on_bit_for_bit(data, tmp_path, monkeyp
     resumed = train(SMALL, 12, images, 0, path=path, quiet=True)
     assert resumed.seen == whole.seen == 60
     np.testing.assert_array_equal(resumed.weights, whole.weights)
-    np.testing.assert_array_equal(resumed.theta_v, whole.theta_v)
+    np.testing.assert_array_equal(resumed.learnt["theta"], whole.learnt["theta"])
     np.testing.assert_array_equal(resumed.counts, whole.counts)
     assert (resumed.presentations, resumed.spikes) == (whole.presentations, whole.spikes)
     assert not np.allclose(whole.weights, train(replace(SMALL, images=20), 12, images[:20], 0, quiet=True).weights)
