@@ -120,6 +120,9 @@ class Config:
         """Gain of neurons whose weights from so many inputs sum to `total` nS, where they have one."""
         return np.ones_like(total)
 
+    def tune(self, session: Session, done: float) -> None:
+        """Set what changes while a network learns, before an image. done: share of all images seen."""
+
     def learning(self) -> dict[str, Any]:
         """The settings that training depends on; a saved run may go on with others changed, such as more passes."""
         free = ("neurons", "passes", "label_images", "test_images", "vote", "threads", "keep_every", "brian2_images")
@@ -226,6 +229,7 @@ def train(
     labels = images.labels[shown]
     with progress(f"{title}, {neurons} neurons", len(shown), quiet=quiet) as show:
         while learner.seen < len(shown):
+            config.tune(session, learner.seen / len(shown))
             learner.see(images.images[shown[learner.seen]] / images.maximum, protocol)
             if learner.seen % BLOCK == 0 and learner.seen > BLOCK:
                 learner.judge(labels[: learner.seen], config.vote)

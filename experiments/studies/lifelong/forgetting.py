@@ -26,6 +26,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -109,7 +110,7 @@ class Cascade(stochastic_stdp.Config):
     depths: int = 8
     """Depths of a synapse."""
 
-    @property
+    @cached_property
     def rule(self) -> PlasticityRule:
         return cascade.with_parameters(p_plus=self.p_plus, p_minus=self.p_minus, window=self.window_ms, depths=self.depths)
 
@@ -122,7 +123,8 @@ def _real(config: Config, factor: float) -> unsupervised.Config:
 def _bits(config: Config, factor: float = 1.0) -> stochastic_stdp.Config:
     """Synapses of one bit that are offered a switch `factor` times as often."""
     p = factor * config.p_switch
-    return stochastic_stdp.Config(dt_ms=config.dt_ms, threads=config.threads, theta_plus_mv=config.theta_plus_mv, p_plus=p, p_minus=p)
+    shared = dict(dt_ms=config.dt_ms, threads=config.threads, theta_plus_mv=config.theta_plus_mv)
+    return stochastic_stdp.Config(**shared, p_plus=p, p_minus=p, p_end=1.0)
 
 
 def _deep(config: Config, factor: float = 1.0) -> Cascade:

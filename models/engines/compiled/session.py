@@ -15,7 +15,7 @@ from spiketwin.models.engines.compiled.cache import load
 from spiketwin.models.engines.compiled.kernels import POST, SYNAPSE, forget_now, normalise_now, replace_weights
 from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
-from spiketwin.models.engines.compiled.source import source, structure
+from spiketwin.models.engines.compiled.source import names_in, source, structure
 from spiketwin.models.engines.poisson import line, stream, stretch
 from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.network import Network, PoissonSource, Projection
@@ -154,6 +154,24 @@ class Session:
         values = given.synapse_values().astype(self._program.dtype)
         for part in range(self._team.parts):
             replace_weights(self._step, values, *self._bounds(w, part), *self._arrays(w, TAKES["replace"], part))
+
+    def set_parameters(self, name: str, **values: float) -> None:
+        """From now on the rule of a plastic projection has these parameters, in their declared units, such as a learning rate that falls.
+
+        Saving keeps the weights, not these: set them again after load(). Raises ValueError for a parameter that the rule lacks, one
+        out of its bounds, and for those of the traces or of the weights' bounds, which stay as they are.
+        """
+        w, projection = self._projection(name)
+        rule, now = projection.rule, self._program.shared[f"constants{w}"]
+        assert rule
+        traces = (rule.pre_traces, rule.post_traces, rule.synapse_states)
+        staying = set().union(*map(names_in, (*traces, *rule.bounds)))
+        for parameter, value in values.items():
+            if parameter not in rule.parameters:
+                raise ValueError(unknown(parameter, "parameter", rule.name, rule.parameters))
+            if parameter in staying:
+                raise ValueError(f"'{parameter}' of '{rule.name}' is part of its traces or bounds, which a session keeps; start a new one")
+            now[list(rule.parameters).index(parameter)] = rule.parameters[parameter].in_si(parameter, value)
 
     def state(self, population: str, name: str) -> np.ndarray:
         """A state of a population now [size], in SI; a view: writing to it sets the state."""

@@ -142,6 +142,28 @@ def test_the_weights_that_reach_a_neuron_are_summed():
         session.total("other")
 
 
+def test_parameters_of_a_rule_may_change_between_runs():
+    """As a network with the new values would go on from there, and with the old ones again as if nothing had been."""
+    one, other, back = start(seed=3), start(learning_network(rule=FAST.with_parameters(nu_post=0.02)), seed=3), start(seed=3)
+    one.set_parameters("learning", nu_post=0.02)
+    back.set_parameters("learning", nu_post=0.02)
+    back.set_parameters("learning", nu_post=FAST.values["nu_post"])
+    unchanged = start(seed=3)
+    for session in (one, other, back, unchanged):
+        session.run({"input": 60.0}, duration_ms=200)
+    np.testing.assert_array_equal(one.weights("learning"), other.weights("learning"))
+    np.testing.assert_array_equal(back.weights("learning"), unchanged.weights("learning"))
+    assert not np.array_equal(one.weights("learning"), unchanged.weights("learning"))
+    for values, message in (
+        ({"tau_pre": 10}, "'tau_pre' of 'diehl_cook' is part of its traces or bounds"),
+        ({"w_max": 2}, "'w_max' of 'diehl_cook' is part of its traces or bounds"),
+        ({"nu_post": -1}, "nu_post"),
+        ({"eta": 1}, "unknown parameter 'eta'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            one.set_parameters("learning", **values)
+
+
 def test_an_input_that_ends_before_the_run_is_a_stimulus_and_a_rest():
     whole, parts = start(), start()
     ran = whole.run({"input": 80.0}, duration_ms=30, input_ms=20)

@@ -42,6 +42,7 @@ def test_what_is_compared():
     assert list(made) == ["", "_levels_4", "_levels_16", "_full_precision"]
     assert [kind.neurons for kind in made.values()] == [(400, 6400), (400,), (400,), (400,)]
     assert [stochastic_stdp.bits(kind) for kind in made.values()] == [1, 2, 4, 32]
+    assert [made[name].p_end for name in ("", "_levels_4", "_levels_16")] == [1.0, 0.1, 0.1]
     assert list(dict(kinds(replace(config, neurons=(6400,))))) == [""]
     real = made["_full_precision"]
     assert type(real) is unsupervised.Config
@@ -71,6 +72,31 @@ def test_the_network_differs_in_its_synapses_alone():
     leak_ns = ours.populations[0].parameters["g_leak"]
     assert leak_ns == pytest.approx(1 / 3)
     np.testing.assert_allclose(np.asarray(ours.projections[2].weights) / leak_ns, np.asarray(theirs.projections[2].weights))
+
+
+def test_probabilities_fall_over_the_training(data, monkeypatch):
+    class Session:
+        def set_parameters(self, name, **values):
+            self.given = (name, {key: round(value, 12) for key, value in values.items()})
+
+    session, config = Session(), replace(SMALL, p_plus=0.1, p_minus=0.04, p_end=0.01)
+    for done, share in ((0.0, 1.0), (0.5, 0.1), (1.0, 0.01)):
+        config.tune(session, done)
+        assert session.given == ("input_to_exc", {"p_plus": round(0.1 * share, 12), "p_minus": round(0.04 * share, 12)})
+    # so the last images switch fewer synapses
+    see, switched = unsupervised.Learner.see, []
+
+    def watched(self, image, protocol):
+        before = self.weights.copy()
+        see(self, image, protocol)
+        switched.append(int((self.weights != before).sum()))
+
+    monkeypatch.setattr(unsupervised.Learner, "see", watched)
+    images = parts(SMALL, data)[0]
+    for end in (1.0, 0.01):
+        train(replace(SMALL, p_end=end), 12, images, 0, quiet=True)
+    lasting, falling = np.array(switched).reshape(2, -1)
+    assert falling[:10].sum() > 0.5 * lasting[:10].sum() > 0 and falling[-40:].sum() < 0.2 * lasting[-40:].sum()
 
 
 def test_dark_pixels_switch_off(data):
