@@ -16,7 +16,7 @@ sum itself, which favours small fields, is worth less.
 
 With more levels both probabilities fall to a tenth over the training, so that what was learnt fast is averaged over more and more spikes: after
 20,000 images 16 levels reach 93 % on held-out images, where real weights reach 93.6, and keep 92.7 to the end. One bit loses by it, 87.6 % for 89.0:
-fields grow alike, and chance no longer makes neurons differ.
+perhaps since fields grow alike then, where chance made neurons differ.
 
 Source: Querlioz et al. 2013, IEEE Trans. Nanotechnol. 12:288, and Yousefzadeh et al. 2018, Front. Neurosci. 12:665, for the synapses; Turrigiano
 2008, Cell 135:422, for neurons that scale all their synapses; Diehl & Cook 2015 for the network. How it is shown images: unsupervised.py.
