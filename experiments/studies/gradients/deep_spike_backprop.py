@@ -161,3 +161,27 @@ def _answer(config: Config, seed: int, *, test: int = 10_000, **options) -> Resu
         found, curves = measure(config, data, seed, **options)
     assert np.isfinite(list(found.values())).all()
     return single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+
+
+def draw(result: Result):
+    """Validation accuracy against epochs, mean of the seeds, and the test accuracy of each seed at the right, a panel for each network."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from spiketwin.experiments.crosscheck.figures import COLOURS, STYLE
+
+    tasks_drawn = [name.removesuffix(f"_{RULES[0]}") for name in result.curves if name.endswith(f"_{RULES[0]}")]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * len(tasks_drawn), 2.8), layout="constrained")
+        for axes, task in zip(figure.subplots(1, len(tasks_drawn), squeeze=False)[0], tasks_drawn, strict=True):
+            for k, (rule, colour) in enumerate(zip(RULES, COLOURS)):
+                held = result.curves[f"{task}_{rule}"]
+                histories = held if len(result.seeds) > 1 else [held]
+                reached = np.mean([[row["validation_accuracy"] for row in history] for history in histories], axis=0)
+                axes.plot(range(1, len(reached) + 1), reached, "o-", markersize=3, color=colour, label=rule.replace("_", " "))
+                tested = result.metrics[f"test_accuracy_{task}_{rule}"]["values"]
+                axes.plot([len(reached) + 0.6 + 0.2 * k] * len(tested), tested, "_", markersize=8, color=colour)
+            axes.set(xlabel="epoch (bars: test, each seed)", ylabel="accuracy (%)", title=task.replace("_", ", "))
+            axes.set_xticks(range(1, len(reached) + 1))
+        axes.legend(fontsize=7, frameon=False)
+    return figure

@@ -168,6 +168,10 @@ def test_rules_are_compared(data_dir):
     data_dir("mnist")
     result = experiment("deep_spike_backprop").smoke()
     assert set(result.curves) == {f"lenet_mnist_{rule}" for rule in deep_spike_backprop.RULES}
+    (axes,) = deep_spike_backprop.draw(result).axes
+    assert axes.get_title() == "lenet, mnist" and [t.get_text() for t in axes.get_legend().get_texts()] == ["lee", "fast sigmoid", "arctan"]
+    first = axes.lines[0]
+    assert first.get_ydata()[-1] == result.curves["lenet_mnist_lee"][-1]["validation_accuracy"]
     for rule in deep_spike_backprop.RULES:
         assert result.mean(f"spikes_per_neuron_lenet_mnist_{rule}") > 0
         assert result.mean(f"validation_accuracy_lenet_mnist_{rule}") > 30  # the least of five seeds was 65
