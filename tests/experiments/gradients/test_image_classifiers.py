@@ -116,6 +116,19 @@ def test_the_first_images_are_named_in_the_split():
     assert schedule_of(Recipe("FC10")).rate(0, 1000) == pytest.approx(2e-3 / 50)
 
 
+def test_larger_first_weights_begin_with_a_small_learning_rate():
+    """Of conv_snn, counts alone: the network of membranes has torch's weights and the rate of before."""
+    config, data = replace(conv_snn.Config(), layers="2C5-MP2-4C5-MP2-64FC10", steps=2), dataset()
+    counted, of_membranes = (dict(conv_snn.classifier(config, data, 0, of_membranes=how).net.named_parameters()) for how in (False, True))
+    assert len(counted) > 5
+    for name, values in counted.items():
+        torch.testing.assert_close(values, (3.0 if name.endswith("weight") else 1.0) * of_membranes[name])
+    rising, falling = conv_snn.schedule(config), conv_snn.schedule(config, of_membranes=True)
+    assert rising.rate(0, 400) < 0.1 * config.learning_rate < 0.9 * config.learning_rate < rising.rate(20, 400)
+    assert falling.rate(0, 400) > 0.99 * config.membrane_learning_rate
+    assert conv_snn.schedule(config, ends_early=True).rate(149, 150) == config.learning_rate
+
+
 @pytest.mark.parametrize("rule", deep_spike_backprop.RULES)
 @pytest.mark.parametrize("network", ["vgg", "resnet"])
 def test_every_weight_of_the_deep_networks_learns_by_each_rule(network, rule):
