@@ -9,10 +9,11 @@ synapses, each after its own delay: the neuron keeps its last spikes with the tr
 up the one that had arrived.
 
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
-i are start[i] … start[i+1]. incoming [S, 4]: the same by postsynaptic neuron, those of n from in_start[n] on: which synapse, from which
-neuron, to which, and its delay in steps. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses (rows of incoming) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a
-neuron, as a ring, gains [N_pre, M] what each of them transmits of a weight. traces [traces, N_post]. memory [trials, states, S]: what
-single synapses remember, as it was at step touched [trials, S], both by postsynaptic neuron.
+i are start[i] … start[i+1]. incoming [S, 4]: the same by postsynaptic neuron, those of n from in_start[n] on: which synapse, from
+which neuron, to which, and its delay in steps. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses
+(rows of incoming) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring, gains [N_pre, M] what each
+of them transmits of a weight. traces [traces, N_post]. memory [trials, states, S]: what single synapses remember, as it was at step
+touched [trials, S], both by postsynaptic neuron.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ GONE = 746  # exp(-746) is zero, but to find that out goes through subnormal num
 
 # of a projection: what all trials share, and what follows one trial through time
 FIXED = (
-    "weight", "scale", "start", "offset", "in_start", "incoming", "full", "limits", "always",
+    "weight", "scale", "offset", "in_start", "incoming", "full", "limits", "always",
     "constants", "powers", "rates", "decay", "read",
 )  # fmt: skip
 WARMTH = ("warm", "warm_list", "warm_n", "cooled")
