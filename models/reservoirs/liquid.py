@@ -20,7 +20,7 @@ from spiketwin.models.neurons import neuron as named
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.reservoirs.assembly import Delay, Value, placed_evenly, recurrent, values_of
 from spiketwin.models.reservoirs.kinds import ByKind, Ends
-from spiketwin.models.reservoirs.response import holding_current, receptors
+from spiketwin.models.reservoirs.response import Receptor, holding_current, receptors
 from spiketwin.models.reservoirs.strengths import Strengths, drawn, per_root_degree
 from spiketwin.models.reservoirs.topology import Topology, fixed_in_degree
 from spiketwin.models.reservoirs.wiring import Wiring, listens_to
@@ -92,7 +92,8 @@ def liquid(
     rule: PlasticityRule | None | ByKind[PlasticityRule | None] = None,
     seed: int = 0,
 ) -> Liquid:
-    """One population, 'liquid', with projections 'ee', 'ei', 'ie' and 'ii' onto itself and 'input_to_liquid' from INPUT, all read.
+    """One population, 'liquid', with projections 'ee', 'ei', 'ie' and 'ii' onto itself and 'input_to_liquid' from INPUT, all read;
+    and 'inhibiting_input_to_liquid' where strengths of the input are negative.
 
     inputs: channels.  size: neurons.  topology, strengths: who is connected, how strongly (topology.py, strengths.py).
     neuron: a model with a threshold, or its name.  parameters: values that differ from its defaults, or distributions, such as
@@ -102,7 +103,8 @@ def liquid(
     and connection_scale=0.5 makes one that forgets (experiments/reservoirs/diagnostics).
     excitatory: share of the neurons; the others inhibit, and stand at even distances among them.
     connection_scale: factor on all recurrent weights.  inhibition: factor on those of inhibitory neurons.  input_scale: on those of
-    the input.  wiring, input_strength: which channels a neuron hears, and how strongly, in the distance to threshold.
+    the input.  wiring, input_strength: which channels a neuron hears, and how strongly, in the distance to threshold; of_both_signs
+    (models/stacks/heterogeneity.py) lets channels excite and inhibit.
     delay_ms: a number or a distribution, for all synapses or by kind.  rule: how recurrent synapses change, for all or by kind.
     Raises ValueError naming the argument to change.
     """
@@ -128,10 +130,22 @@ def liquid(
         rule=rule,
     )
     heard = wiring(draws[5], size, inputs)
-    strength = input_strength(heard.nnz, draws[5]) * input_scale * at_excitatory.weight
+    strength = input_strength(heard.nnz, draws[5]) * input_scale
     entering = scipy.sparse.csr_array((strength, heard.indices, heard.indptr), shape=heard.shape)
-    source = Projection(INPUT, POPULATION, entering, at_excitatory.name, at_excitatory.unit, name=f"{INPUT}_to_{POPULATION}")
-    return Liquid(Network([cells], [source, *inside], [SpikeSource(INPUT, inputs)]), (POPULATION,), is_excitatory)
+    sources = entry(entering, at_excitatory, at_inhibitory)
+    return Liquid(Network([cells], [*sources, *inside], [SpikeSource(INPUT, inputs)]), (POPULATION,), is_excitatory)
+
+
+def entry(strengths: scipy.sparse.csr_array, at_excitatory: Receptor, at_inhibitory: Receptor) -> list[Projection]:
+    """The projection of the input's synapses that excite, always there, and that of those that inhibit, if any do."""
+    entries, name, made = strengths.tocoo(), f"{INPUT}_to_{POPULATION}", []
+    inhibits = entries.data < 0
+    for label, own, at in ((name, ~inhibits, at_excitatory), (f"inhibiting_{name}", inhibits, at_inhibitory)):
+        if own.any() or label == name:
+            weights = entries.data[own] * at.weight
+            matrix = scipy.sparse.csr_array((weights, (entries.row[own], entries.col[own])), shape=strengths.shape)
+            made.append(Projection(INPUT, POPULATION, matrix, at.name, at.unit, name=label))
+    return made
 
 
 def background_current(spec: NeuronSpec, background: float | Sampler, size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from spiketwin.models.stacks.architectures import resnet, vgg
 from spiketwin.models.stacks.cells import leaky, leaky_integrator, tau_from_beta
-from spiketwin.models.stacks.heterogeneity import each, gamma, lognormal, uniform
+from spiketwin.models.stacks.heterogeneity import each, gamma, lognormal, of_both_signs, uniform
 from spiketwin.models.stacks.lags import AT_ONCE
 from spiketwin.models.stacks.text import StackError, StackText, parse
 
@@ -15,6 +15,7 @@ __all__ = [
     "leaky",
     "leaky_integrator",
     "lognormal",
+    "of_both_signs",
     "parse",
     "resnet",
     "tau_from_beta",

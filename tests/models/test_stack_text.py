@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spiketwin.models.spec import SpecError
-from spiketwin.models.stacks import StackError, each, gamma, leaky, lognormal, parse, resnet, tau_from_beta, uniform, vgg
+from spiketwin.models.stacks import StackError, each, gamma, leaky, lognormal, of_both_signs, parse, resnet, tau_from_beta, uniform, vgg
 from spiketwin.models.stacks.layers import LSTM, Conv, Dropout, Full, MembraneShortcut, Neurons, Norm, Pool, SpikeShortcut
 
 IMAGE = (1, 28, 28)
@@ -153,6 +153,10 @@ def test_samplers_have_the_moments_they_promise():
     assert np.median(draw(lognormal(5.0, 0.3))) == pytest.approx(5.0, rel=0.01)
     assert draw(uniform(2, 3)).min() >= 2 and draw(uniform(2, 3)).max() < 3
     np.testing.assert_array_equal(each(4)(3, np.random.default_rng()), [4.0, 4.0, 4.0])
-    for make in (lambda: gamma(-1), lambda: lognormal(1, 0), lambda: uniform(3, 2)):
+    signed = draw(of_both_signs(gamma(20.0), 0.7))
+    assert np.mean(signed > 0) == pytest.approx(0.7, abs=5 * math.sqrt(0.21 / n)) and abs(abs(signed).mean() - 20) < 5 * 20 / math.sqrt(
+        3 * n
+    )
+    for make in (lambda: gamma(-1), lambda: lognormal(1, 0), lambda: uniform(3, 2), lambda: of_both_signs(gamma(1), 1.1)):
         with pytest.raises(ValueError):
             make()

@@ -3,6 +3,9 @@
     rate    all pixels at once, each a regular train of its intensity; a neuron hears pixels of one square of the image
     rows    28 channels, one for each column, to which the rows of the image come one after the other; a neuron hears some columns
 
+Half of the channels that a neuron hears excite it and half inhibit it, so that neurons differ in the edges they answer to. With 1,000 neurons and
+10,000 images to learn from they know 95.6 % of the validation digits so, row after row 96.1; 95.0 and 94.3 where all channels excite.
+
 Beside each liquid stand the same neurons without the synapses among them, and the pixels themselves with the same read-out, which is ridge
 regression whose penalty is chosen on validation (validated_ridge.py). NALSM reports 97.6 and 85.8 % for liquids of 8,000 neurons.
 
@@ -27,7 +30,7 @@ from spiketwin.experiments.reservoirs import LiquidStates, Rates
 from spiketwin.experiments.studies.reservoirs.validated_ridge import Split, judge
 from spiketwin.models.reservoirs import liquid
 from spiketwin.models.reservoirs.wiring import listens_to, sees
-from spiketwin.models.stacks.heterogeneity import uniform
+from spiketwin.models.stacks.heterogeneity import gamma, of_both_signs, uniform
 from spiketwin.rules.readouts import SpikeCounts
 
 QUESTION = "How far do a liquid and a linear read-out come on images, and is it the recurrent synapses that carry them there?"
@@ -60,9 +63,11 @@ class Config:
     """Pixels of it that it hears."""
     columns: int = 8
     """Columns that a neuron hears where rows come one after the other."""
-    rate_input: float = 2.0
+    exciting: float = 0.5
+    """Share of the channels a neuron hears that excite it; the others inhibit it."""
+    rate_input: float = 12.0
     """Factor on the weights of the input, all pixels at once."""
-    row_input: float = 4.0
+    row_input: float = 16.0
     """The same, row after row."""
     rate_reads: int = 1
     """Equal parts of the time in which spikes are counted, all pixels at once."""
@@ -91,7 +96,12 @@ def states_of(config: Config, way: str, size: int, connected: bool, seed: int) -
         ),
     }[way]
     return LiquidStates(
-        partial(liquid, background=uniform(0, config.background), wiring=seen["wiring"]),
+        partial(
+            liquid,
+            background=uniform(0, config.background),
+            wiring=seen["wiring"],
+            input_strength=of_both_signs(gamma(0.05, shape=4.0), config.exciting),
+        ),
         size=size,
         connection_scale=config.connection_scale if connected else 0.0,
         inhibition=None,

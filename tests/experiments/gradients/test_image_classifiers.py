@@ -182,7 +182,11 @@ def test_rules_are_compared(data_dir):
     result = experiment("deep_spike_backprop").smoke()
     assert set(result.curves) == {f"lenet_mnist_{rule}" for rule in deep_spike_backprop.RULES}
     (axes,) = deep_spike_backprop.draw(result).axes
-    assert axes.get_title("left") == "lenet, mnist" and [t.get_text() for t in axes.get_legend().get_texts()] == ["lee", "fast sigmoid", "arctan"]
+    assert axes.get_title("left") == "lenet, mnist" and [t.get_text() for t in axes.get_legend().get_texts()] == [
+        "lee",
+        "fast sigmoid",
+        "arctan",
+    ]
     first = axes.lines[0]
     assert first.get_ydata()[-1] == result.curves["lenet_mnist_lee"][-1]["validation_accuracy"]
     for rule in deep_spike_backprop.RULES:

@@ -28,7 +28,7 @@ from spiketwin.models.reservoirs.maass import AMPLITUDE_NA, DYNAMICS, Dynamics
 from spiketwin.models.reservoirs.response import holding_current, psp_area_s, psp_height, receptor, receptors, threshold_distance
 from spiketwin.models.reservoirs.strengths import drawn
 from spiketwin.models.reservoirs.topology import small_world
-from spiketwin.models.stacks.heterogeneity import each, lognormal
+from spiketwin.models.stacks.heterogeneity import each, lognormal, of_both_signs
 from spiketwin.rules import rule
 
 
@@ -86,6 +86,23 @@ def test_kinds_signs_scales_and_delays():
             assert (plain.is_excitatory[entries.col] == (kind[0] == "e")).all() and (
                 plain.is_excitatory[entries.row] == (kind[1] == "e")
             ).all()
+
+
+@pytest.mark.parametrize("name, at", [("cuba_lif", ("i_syn", "i_syn")), ("coba_lif", ("g_exc", "g_inh"))])
+def test_channels_that_inhibit_enter_where_inhibition_does(name, at):
+    both = of_both_signs(each(0.01), 0.75)
+    made = liquid(12, 2000, neuron=name, input_strength=both, seed=4)
+    exciting, inhibiting = projection(made, "input_to_liquid"), projection(made, "inhibiting_input_to_liquid")
+    assert (exciting.receptor, inhibiting.receptor) == at
+    assert exciting.weights.nnz + inhibiting.weights.nnz == 8 * 2000 and exciting.weights.nnz == pytest.approx(0.75 * 8 * 2000, rel=0.02)
+    # each moves a resting neuron by a hundredth of the way to threshold, one up and one down
+    for part, there, sign in zip((exciting, inhibiting), receptors(neuron(name)), (1, -1), strict=True):
+        np.testing.assert_allclose(part.weights.data, sign * 0.01 * there.weight)
+    # a channel that excites is drawn the same whether others inhibit or not
+    alone = projection(liquid(12, 2000, neuron=name, input_strength=each(0.01), seed=4), "input_to_liquid").weights.toarray()
+    np.testing.assert_array_equal(np.where(exciting.weights.toarray() > 0, alone, 0), exciting.weights.toarray())
+    silenced = liquid(12, 20, neuron=name, input_strength=of_both_signs(each(0.01), 0.0))
+    assert projection(silenced, "input_to_liquid").weights.nnz == 0
 
 
 def test_a_seed_is_one_liquid_and_parts_are_drawn_apart():
