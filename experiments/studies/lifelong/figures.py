@@ -75,14 +75,18 @@ def draw_summary(final: Mapping[str, float], interleaved: Mapping[str, float], f
     return figure
 
 
-def save_all(result: Result, folder: Path, suffix: str) -> list[Path]:
-    """Both as PNG files, of one seed or the mean of several."""
+def figures(result: Result) -> dict[str, Figure]:
+    """Both, of one seed or the mean of several."""
     accuracy, interleaved = (seeds if isinstance(seeds, list) else [seeds] for seeds in map(result.curves.get, ("accuracy", "interleaved")))
     variants = result.config["variants"]
     tables = {v: np.mean([np.array(seed[v], float) for seed in accuracy], axis=0) for v in variants}
     numbers = [{v: result.mean(f"{what}_{v}") for v in variants} for what in ("final_accuracy", "interleaved_accuracy", "forgetting")]
-    figures = {
+    return {
         "tables": draw_tables(tables, {v: np.mean([seed[v] for seed in interleaved], axis=0) for v in variants}),
         "summary": draw_summary(*numbers),
     }
-    return [save_figure(figure, folder / f"{name}_{suffix}.png") for name, figure in figures.items()]
+
+
+def save_all(result: Result, folder: Path, suffix: str) -> list[Path]:
+    """Both as PNG files."""
+    return [save_figure(figure, folder / f"{name}_{suffix}.png") for name, figure in figures(result).items()]

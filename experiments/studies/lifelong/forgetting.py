@@ -246,6 +246,13 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     return answer(config, load(DATA), seed, folder)
 
 
+def draw(result: Result):
+    """What each variant still knows at the end, and what it forgot, mean of the seeds."""
+    from spiketwin.experiments.studies.lifelong.figures import figures
+
+    return figures(result)["summary"]
+
+
 def smoke() -> Result:
     """Ten neurons, sixty images in each of two phases of five classes; published rule and cascade."""
     config = replace(

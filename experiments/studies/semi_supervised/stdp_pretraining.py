@@ -231,6 +231,13 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
     return answer(config, dataset(config), seed, folder)
 
 
+def draw(result: Result):
+    """Errors against gradient steps with all labels, and in the end with few, mean of the seeds."""
+    from spiketwin.experiments.studies.semi_supervised.figures import draw_errors
+
+    return draw_errors(result)
+
+
 def smoke() -> Result:
     """Two hundred images without labels, few maps, two starts, ten labels of each class."""
     config = replace(

@@ -146,7 +146,10 @@ def test_what_is_measured(data, tmp_path):
         assert found[f"lost_by_order_{v}"] == found[f"interleaved_accuracy_{v}"] - found[f"final_accuracy_{v}"]
         assert found[f"final_accuracy_{v}"] == pytest.approx(np.mean(curves["accuracy"][v][-1]), abs=0.01)
         assert curves["accuracy"][v][0][1:] == [None, None]
-    pictures = save_all(combine([result, replace(result, seeds=(1,))]), tmp_path, "both")
+    both = combine([result, replace(result, seeds=(1,))])
+    left, right = study.draw(both).axes
+    assert [bar.get_width() for bar in right.patches] == [found[f"forgetting_{v}"] for v in config.variants]
+    pictures = save_all(both, tmp_path, "both")
     assert len(pictures) == 2 and all(p.stat().st_size > 2000 for p in pictures)
     figure = draw_tables(curves["accuracy"], curves["interleaved"])
     # 1 + 2 + 3 accuracies by phase, and three of the interleaved one

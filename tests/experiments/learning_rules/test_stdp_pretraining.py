@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from spiketwin.experiments import experiment
 from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.protocol import combine
 from spiketwin.experiments.studies.semi_supervised import fine_tuning, pretraining
 from spiketwin.experiments.studies.semi_supervised.contrast import difference_of_gaussians, on_and_off
-from spiketwin.experiments.studies.semi_supervised.figures import draw_kernels, draw_labels, draw_speed, save_all
+from spiketwin.experiments.studies.semi_supervised.figures import draw_errors, draw_kernels, draw_labels, draw_speed, save_all
 from spiketwin.experiments.studies.semi_supervised.fine_tuning import labelled, teach, tune
 from spiketwin.experiments.studies.semi_supervised.pretraining import PretrainingError, pretrain
 from spiketwin.experiments.studies.semi_supervised.speed import speedups, steps_to
@@ -240,9 +241,14 @@ def test_what_is_measured(data, tmp_path):
     assert found["test_accuracy_stdp"] > 50 and found["test_accuracy_random"] > 40 and 0 < found["test_accuracy_stdp_5_labels"] <= 100
     assert found["speedup"] == found["steps_to_60_random"] / found["steps_to_60_stdp"]
     assert curves["learning_rate"]["5"] == {"random": 1e-2, "stdp": 1e-2}
-    assert {f"{name}_seed_0.png" for name in ("kernels", "speed", "labels")} < {p.name for p in tmp_path.iterdir()}
-    pictures = save_all(combine([result, replace(result, seeds=(1,))]), tmp_path, "both")
-    assert len(pictures) == 3 and all(p.stat().st_size > 500 for p in pictures)
+    assert {f"{name}_seed_0.png" for name in ("kernels", "errors")} < {p.name for p in tmp_path.iterdir()}
+    both = combine([result, replace(result, seeds=(1,))])
+    speed, few = draw_errors(both).axes
+    np.testing.assert_allclose(speed.lines[1].get_ydata(), 100 - np.array(curves["validation_accuracy"]["stdp"]))
+    assert list(few.lines[0].get_ydata()) == pytest.approx([100 - found["test_accuracy_random_5_labels"]])
+    assert len(draw_errors(replace(result, config={**result.config, "labels": ()})).axes) == 1
+    pictures = save_all(both, tmp_path, "both")
+    assert len(pictures) == 2 and all(p.stat().st_size > 500 for p in pictures)
     kept = {p.name for p in tmp_path.iterdir() if p.suffix != ".png"}
     assert "pretraining_seed_0.npz" in kept and "random_5_rate_0.01_seed_0.safetensors" in kept and len(kept) == 1 + 2 * 2
 
@@ -250,9 +256,11 @@ def test_what_is_measured(data, tmp_path):
 def test_pictures():
     rng = np.random.default_rng(0)
     assert len(draw_kernels(rng.random((5, 2, 3, 3))).axes) == 5
-    speed = draw_speed([10, 20], {"random": [50.0, 90.0], "stdp": [80.0, 95.0]}, 90.0, 4.0)
-    assert list(speed.axes[0].lines[1].get_ydata()) == [20, 5]
-    assert len(draw_labels([10, 100], {"random": [20.0, 5.0], "stdp": [15.0, 4.0]}).axes[0].lines) == 2
+    speed, few = Figure().subplots(1, 2)
+    draw_speed(speed, [10, 20], {"random": [50.0, 90.0], "stdp": [80.0, 95.0]}, 90.0, 4.0)
+    assert list(speed.lines[1].get_ydata()) == [20, 5]
+    draw_labels(few, [10, 100], {"random": [20.0, 5.0], "stdp": [15.0, 4.0]})
+    assert len(few.lines) == 2
 
 
 @pytest.mark.parametrize(
