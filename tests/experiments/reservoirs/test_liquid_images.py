@@ -14,6 +14,9 @@ def test_smoke(data_dir) -> None:
     for name in ("pixels", "rate_liquid_100", "rate_unconnected_100", "rows_liquid_100", "rows_unconnected_100"):
         assert result.mean(f"test_accuracy_mnist_{name}") > 60, name
         assert result.mean(f"validation_accuracy_mnist_{name}") > 60, name
+    (axes,) = liquid_images.draw(result).axes
+    drawn = [line.get_xdata()[0] for line in axes.lines]
+    assert drawn[1] == result.mean("test_accuracy_mnist_rate_liquid_100") and drawn[-2] == result.mean("test_accuracy_mnist_pixels")
 
 
 def test_unconnected_neurons_have_no_synapses_among_them() -> None:
