@@ -243,8 +243,8 @@ def benchmark(quick: bool) -> Benchmark:
         "stdp_mnist",
         "How long does it take the network of Diehl & Cook to learn from one image?",
         [
-            System("spiketwin", ours(neurons, count, double), is_peer=False, threads=(1,), units=count),
-            System("spiketwin float32", ours(neurons, count, single), is_peer=False, threads=(1,), units=count, differs="single precision"),
+            System("spiketwin", ours(neurons, count, double), is_peer=False, units=count),
+            System("spiketwin float32", ours(neurons, count, single), is_peer=False, units=count, differs="single precision"),
             System(
                 "brian2 c++",
                 brian2(neurons, count),

@@ -150,6 +150,16 @@ class PlasticityRule:
                 own.discard(s.target)
         return tuple(kept)
 
+    def synapse_statements(self, side: str) -> tuple[Statement, ...]:
+        """Of the statements of one side, those that the weight and the states of a synapse depend on."""
+        needed, kept = {WEIGHT, *self.memory}, []
+        for s in reversed(self.statements[side]):
+            if s.target in needed:
+                needed -= {s.target} if s.operator == "=" else set()
+                needed |= identifiers(s.expression)
+                kept.append(s)
+        return tuple(reversed(kept))
+
     def with_parameters(self, **values: float | str) -> PlasticityRule:
         """The same rule with other parameters: numbers in the parameter's unit, or text such as '20 ms'."""
         parameters = dict(self.parameters)

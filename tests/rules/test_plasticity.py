@@ -77,6 +77,22 @@ def test_a_rule_is_data():
         made.with_parameters(tau=-1)
 
 
+def test_what_a_synapse_and_what_a_neuron_must_compute():
+    def shown(statements):
+        return [f"{s.target} {s.operator} {s.expression}" for s in statements]
+
+    # the neuron keeps traces; of them a synapse reads what stood there before
+    rule = declare(on_pre="x += 1; z = x*y; w = w - eta*z; x = 2*x", on_post="q = y; y += 1; w += eta*x*q")
+    assert shown(rule.synapse_statements("pre")) == ["x += 1", "z = x*y", "w = w - eta*z"]
+    assert shown(rule.synapse_statements("post")) == ["q = y", "w += eta*x*q"]
+    assert shown(rule.trace_statements("pre")) == ["x += 1", "x = 2*x"]
+    # what is set anew need not be known
+    assert shown(declare(on_pre="x = 3; x += 1; w += x").synapse_statements("pre")) == ["x = 3", "x += 1", "w += x"]
+    assert declare(on_pre="x += 1").synapse_statements("pre") == ()
+    remembering = declare(synapse_states="dc/dt = -c/tau : 1", on_pre="x += 1; c += y", on_post="y += 1; w += c")
+    assert shown(remembering.synapse_statements("pre")) == ["c += y"] and shown(remembering.synapse_statements("post")) == ["w += c"]
+
+
 def test_the_registry():
     assert all(name == made.name and made.source for name, made in RULES.items())
     assert all(p.description for made in RULES.values() for p in made.parameters.values())

@@ -162,7 +162,9 @@ def draw(result: Result):
     names = {"rate": "all pixels at once", "rows": "row after row"}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.8 * len(result.config["data"]), 0.45 * len(shown) + 1.5), layout="constrained")
-        for axes, data in zip(figure.subplots(1, len(result.config["data"]), sharey=True, squeeze=False)[0], result.config["data"], strict=True):
+        for axes, data in zip(
+            figure.subplots(1, len(result.config["data"]), sharey=True, squeeze=False)[0], result.config["data"], strict=True
+        ):
             for y, (way, size) in enumerate(shown):
                 for kind, colour in (("unconnected", ORANGE), ("liquid", BLUE)):
                     values = result.metrics[f"test_accuracy_{METRIC[data]}_{way}_{kind}_{size}"]["values"]

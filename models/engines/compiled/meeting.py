@@ -3,8 +3,10 @@
 A part does all that belongs to its neurons: states, what arrives at them, the synapses that reach them. So no two threads write
 to one place, each neuron sums what it receives in the same order as in one piece, and nothing but the list of spikes has to meet.
 
-The board [parts, width] holds, in a cache line or more of each part, the number of the last meeting that it has come to and how
-many of its neurons fired, for two meetings in turn: who is late for one can read it until it comes to the next itself.
+The board [parts, 2, width] holds what each part said at the last two meetings, in turn: who is late for one can read it until it
+comes to the next itself. One word says that a part has come and whether any of its neurons fired; only then numbers and lists
+follow. A word takes some hundred nanoseconds from core to core, so a part speaks as soon as it knows, listens as late as it can,
+and asks for the line that it will write next while nobody reads it.
 """
 
 from __future__ import annotations
@@ -69,26 +71,57 @@ def _pause(_typing):
     return types.void(), build
 
 
+@intrinsic
+def _fetch_to_write(_typing, board, index):
+    """Let the processor get board[index] for writing, meanwhile."""
+
+    def build(context, builder, signature, arguments):
+        place = builder.bitcast(_place(context, builder, signature, arguments), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        prefetch = get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [place.type, word, word, word]), "llvm.prefetch.p0i8"
+        )
+        builder.call(prefetch, [place, word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(board, types.int64), build
+
+
 @shared
 def put(board, mail, part, turn, p, ids, first, last):
     """Of population p the neurons ids[first:last] fired."""
-    board[part, 1 + 2 * p + turn] = last - first
+    board[part, turn, 1 + p] = last - first
     for k in range(first, last):
         mail[turn, part, k - first] = ids[k]
 
 
 @shared
+def _at(board, part, number):
+    """Where a part's word of a meeting stands."""
+    return (2 * part + (number & 1)) * board.shape[2]
+
+
+@shared
+def come(board, part, number, fired):
+    """This part comes to meeting `number`. fired: 1 if any of its neurons fired, and was put."""
+    _publish(board.reshape(board.size), _at(board, part, number), (number << 1) | fired)
+
+
+@shared
 def meet(board, part, number):
-    """Wait until every part has come to meeting `number`."""
-    line, width = board.reshape(board.size), board.shape[1]
-    _publish(line, part * width, number)
+    """Wait until every part has come to meeting `number`; whether any neuron fired."""
+    words, fired = board.reshape(board.size), 0
     for other in range(board.shape[0]):
-        looks = 0
-        while _seen(line, other * width) < number:
+        looks, word = 0, _seen(words, _at(board, other, number))
+        while word >> 1 < number:
             _pause()
             looks += 1
             if looks > PATIENCE:
                 _sched_yield()
+            word = _seen(words, _at(board, other, number))
+        fired |= word & 1
+    _fetch_to_write(words, _at(board, part, number + 1))
+    return fired
 
 
 @shared
@@ -96,7 +129,7 @@ def take(board, mail, part, turn, p, ids, first):
     """Write the neurons of population p that fired in any part to ids[first:last]; where this part's own begin and end, and last."""
     own_first = own_last = last = first
     for other in range(board.shape[0]):
-        count = board[other, 1 + 2 * p + turn]
+        count = board[other, turn, 1 + p] if board[other, turn, 0] & 1 else 0
         if other == part:
             own_first, own_last = last, last + count
         for k in range(count):
@@ -122,7 +155,7 @@ def unshared_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def new_board(populations: int, parts: int) -> np.ndarray:
-    return unshared_zeros((parts, -(-(1 + 2 * populations) // 16) * 16), np.dtype(np.int64))
+    return unshared_zeros((parts, 2, -(-(1 + populations) // 16) * 16), np.dtype(np.int64))
 
 
 # -- the threads ---------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class PlasticSynapses:
             "powers": np.exp(-rates["pre"][:, None] * np.arange(POWERS)).astype(dtype),
             "rates": rates["pre"].astype(dtype),
             "decay": np.exp(-rates["post"]).astype(dtype),
-            "read": np.isin(np.arange(len(rates["post"])), [k for k, _ in _used(rule.statements["pre"], rule.traces["post"])]),
+            "read": np.isin(np.arange(len(rates["post"])), [k for k, _ in _read(rule.synapse_statements("pre"), rule.traces["post"])]),
         }
         if rule.memory:
             forgetting = np.array([rule.decay_rates[x] for x in rule.memory]) * (dt_ms * 1e-3)
@@ -208,10 +208,13 @@ def _code(statements: Iterable[Statement], indent: int) -> list[str]:
     return [" " * indent + line.replace("rand(", "draw(_draw_key, _draws, _b * _weights.size + _s, _now, ") for line in text]
 
 
-def _used(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[int, str]]:
-    """Number and name of those traces that statements mention."""
-    names = set().union(*(identifiers(s.expression) | {s.target} for s in statements))
-    return [(k, x) for k, x in enumerate(traces) if x in names]
+def _read(statements: Iterable[Statement], traces: Iterable[str]) -> list[tuple[int, str]]:
+    """Number and name of those traces that statements read before they set them."""
+    read, written = set[str](), set[str]()
+    for s in statements:
+        read |= (identifiers(s.expression) | ({s.target} if s.operator != "=" else set())) - written
+        written.add(s.target)
+    return [(k, x) for k, x in enumerate(traces) if x in read]
 
 
 SYNAPSE_Q, PRE_Q, POST_Q, DELAY_Q = (f"_incoming[_q, {column}]" for column in (SYNAPSE, PRE, POST, DELAY))
@@ -273,11 +276,12 @@ def _change(rule: PlasticityRule, indent: int) -> list[str]:
 
 def _emit(rule: PlasticityRule, name: str) -> str:
     """Neurons _ids[_first:_last] fire at step _now: remembered, with their traces after the spike."""
-    traces = list(enumerate(rule.traces["pre"]))
+    traces, statements = list(enumerate(rule.traces["pre"])), rule.trace_statements("pre")
+    gain = Statement("_gain", "=", rule.efficacy or "1.0")
     lines = [*_head("emit", name, "_now, _ids, _first, _last"), *_constants(rule)]
     lines += ["    for _k in range(_first, _last):", "        _i = _ids[_k]"]
-    lines += _traces(traces, "_now", "_now", 8)
-    lines += [f"        _gain = {rule.efficacy or 1.0}", *_code(rule.trace_statements("pre"), 8)]
+    lines += _traces(_read([gain, *statements, *(Statement("_kept", "=", x) for _, x in traces)], rule.traces["pre"]), "_now", "_now", 8)
+    lines += _code([gain, *statements], 8)
     lines += [
         "        _h = _head[_i] + 1 if _head[_i] + 1 < _steps.shape[1] else 0",
         "        _head[_i] = _h",
@@ -290,8 +294,8 @@ def _emit(rule: PlasticityRule, name: str) -> str:
 
 def _arrive(rule: PlasticityRule, name: str) -> str:
     """Spikes arrive at step _now: the synapses that are due learn."""
-    statements = rule.statements["pre"]
-    pre, post = (_used(statements, rule.traces[side]) for side in ("pre", "post"))
+    statements = rule.synapse_statements("pre")
+    pre, post = (_read(statements, rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("arrive", name, "_now, _b", rule), *_constants(rule)]
     lines += [
         "    _weights, _slot = _weight[_b], _now % _due_n.size",
@@ -308,8 +312,8 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
 
 def _learn(rule: PlasticityRule, name: str) -> str:
     """Neurons _ids[_first:_last] fire at step _now: their synapses learn, then their traces change."""
-    statements, traces = rule.statements["post"], list(enumerate(rule.traces["post"]))
-    pre, post = (_used(statements, rule.traces[side]) for side in ("pre", "post"))
+    statements, traces = rule.synapse_statements("post"), list(enumerate(rule.traces["post"]))
+    pre, post = (_read(statements, rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("learn", name, "_now, _b, _ids, _first, _last", rule), *_constants(rule)]
     lines += [
         "    _weights = _weight[_b]",
@@ -319,7 +323,7 @@ def _learn(rule: PlasticityRule, name: str) -> str:
         f"{', '.join(f'_{a}' for a in WARMTH)}, _hot, _hot_n, _is_hot)",
     ]
     lines += [f"        _was_{x} = _traces[{k}, _n]" for k, x in traces]
-    if any(s.target in (WEIGHT, *rule.memory) for s in statements):
+    if statements:
         lines += [
             "        for _q in range(_in_start[_n], _in_start[_n + 1]):",
             f"            _s, _i, _at = {SYNAPSE_Q}, {PRE_Q}, _now - {DELAY_Q}",
@@ -334,8 +338,8 @@ def _learn(rule: PlasticityRule, name: str) -> str:
 
 def _go_on(rule: PlasticityRule, name: str) -> str:
     """Step _now, before anything arrives: every_step, for the synapses of neurons _low … _high."""
-    statements = rule.statements["every"]
-    pre, post = (_used([*statements, *_condition(rule)], rule.traces[side]) for side in ("pre", "post"))
+    statements = rule.synapse_statements("every")
+    pre, post = (_read([*_condition(rule), *statements], rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("go_on", name, "_now, _b, dt, _low, _high", rule), *_constants(rule)]
     lines += ["    _weights = _weight[_b]", "    for _n in range(_low, _high):"]
     lines += [f"        _was_{x} = {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)

@@ -35,6 +35,7 @@ from spiketwin.models.units import unit
 CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, so that Ctrl-C and progress get through
 LIST_SIZE = 1 << 16  # spikes of a population that are collected, at least, before they are copied out
 WORTH_MEETING = 10_000  # operations of a step, for each thread: fewer take less time than the meeting after them
+DRIVE_HZ, PLASTIC_OPERATIONS = 10, 6  # spikes that a learning synapse is taken to carry, and what one of them takes
 WORTH_WAKING = 1e7  # operations of a run, for each thread; to wake a thread takes a tenth of a millisecond
 
 
@@ -227,6 +228,7 @@ class Program:
     def parts(self, threads: int, steps: int = 1 << 40) -> int:
         """Into how many parts it pays to cut the neurons, each stepped by a thread of its own, for a run of so many steps."""
         work = sum(size * operations(cell) for size, cell in zip(self.sizes, self.cells))
+        work += sum(len(s.post) for s in self.plastic.values()) * DRIVE_HZ * self.run.dt_s * PLASTIC_OPERATIONS
         most = min(work / WORTH_MEETING, steps * work / WORTH_WAKING)
         return max(1, min(threads, int(most))) if CAN_MEET else 1
 
@@ -348,9 +350,8 @@ class Team:
             names = [f"states{p}" for p in range(len(self.program.sizes))]
             for own, name in product(self.own, names):
                 own[name][...] = self.program.shared[name]
-            before = int(self.board[0, 0])
             try:
-                together([task(k) for k in range(self.parts)], lambda: self.board[0, 0] != before)
+                together([task(k) for k in range(self.parts)], lambda: self.position != tuple(position))
             finally:
                 for p, name in enumerate(names):
                     self.program.shared[name][...] = self.gathered(name, p)

@@ -335,7 +335,7 @@ class Session:
 
 def _silent_after(events: np.ndarray, offsets: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Events of a run that goes on without any for `steps` in all."""
-    return events, np.pad(offsets, (0, steps + 1 - len(offsets)), mode="edge")
+    return events, np.concatenate([offsets, np.full(steps + 1 - len(offsets), offsets[-1])])
 
 
 def _listed(due: np.ndarray, count: np.ndarray) -> np.ndarray:

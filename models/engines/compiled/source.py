@@ -35,7 +35,7 @@ from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 from numba import njit
 from numpy import ceil, floor, int32
 
-from spiketwin.models.engines.compiled.meeting import meet, put, take
+from spiketwin.models.engines.compiled.meeting import come, meet, put, take
 from spiketwin.models.engines.compiled.kernels import (
     borrowed, calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
     receive_gated, record, record_weights, send, warm_up, wide_vectors,
@@ -56,7 +56,7 @@ def run(cursor, last, steps, budget, fill, origin, part, edges, board, {argument
     This is thread `part` of those on the board; its neurons of population p are edges[p, part] … edges[p, part + 1].
     """
     wide_vectors()
-    parts, meeting = board.shape[0], board[part, 0]
+    parts, meeting = board.shape[0], max(board[part, 0, 0], board[part, 1, 0]) >> 1
 '''
 
 
@@ -314,29 +314,34 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     ]
     for p, _ in spiking:
         step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, low{p}, high{p}, ids{p}, m{p})", f"first{p}, last{p} = k{p}, m{p}"]
-    if spiking:
-        step += ["if parts > 1:", "    meeting += 1"]
-        step += [f"    put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p, _ in spiking]
-        step += ["    meet(board, part, meeting)"]
-        step += [f"    first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p, _ in spiking]
-        step += ["if part == 0:", *(f"    counts{p}[b, t] = m{p} - k{p}" for p, _ in spiking)]
-    # ids[first:last] are this part's neurons, ids[k:m] all that fired
     for p, cell in spiking:
         match cell.spec.refractory_kind:
             case "time":
                 step += [f"if last{p} > first{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, first{p}, last{p}, now)"]
             case "condition":
                 step += [f"if last{p} > first{p}:", f"    hold_on(hold{p}, ids{p}, first{p}, last{p})"]
+    if spiking:
+        fired = " or ".join(f"m{p} > k{p}" for p, _ in spiking)
+        step += ["if parts > 1:", "    meeting += 1", f"    fired = 1 if {fired} else 0", "    if fired:"]
+        step += [f"        put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p, _ in spiking]
+        step += ["    come(board, part, meeting, fired)"]
     for w, wire in plastic:
         if wire.rule and wire.rule.every_step:
             given = ["now, b", f"step{w}", _bounds(wire), rule_arguments("go_on", w, wire.rule), *_post_states(wire, cells)]
             step += [f"go_on_{rules[w]}({', '.join(given)})"]
     step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
-    for w, wire in enumerate(wires):
+    # what comes from outside need not wait for what the other parts have to say
+    inside = next((w for w, wire in enumerate(wires) if wire.source[0] == "population"), len(wires))
+    for w, wire in enumerate(wires[:inside]):
+        step += _sent(w, wire, cells, rules[w])
+    if spiking:
+        step += ["if parts > 1 and meet(board, part, meeting):"]
+        step += [f"    first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p, _ in spiking]
+        step += ["if part == 0:", *(f"    counts{p}[b, t] = m{p} - k{p}" for p, _ in spiking)]
+    # ids[first:last] are this part's neurons, ids[k:m] all that fired
+    for w, wire in enumerate(wires[inside:], inside):
         if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
-            _, first, beyond = _fired(wire).split(", ")
-            sent = [f"if {beyond} > {first}:"]
-            step += [*sent, *_plastic_delivery(w, wire, cells, rules[w])] if wire.rule else [*sent, f"    {_delivery(w, wire)}"]
+            step += _sent(w, wire, cells, rules[w])
     for w, wire in plastic:
         if cells[wire.target].spec.threshold:
             ids = f"ids{wire.target}, first{wire.target}, last{wire.target}"
@@ -373,6 +378,13 @@ def _fired(wire: Wire) -> str:
     if kind == "poisson":
         return f"drawn{index}, 0, q{index}"
     return f"ids{index}, k{index}, m{index}"
+
+
+def _sent(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
+    """Lines that send the spikes of this step through a projection."""
+    _, first, beyond = _fired(wire).split(", ")
+    sent = [f"if {beyond} > {first}:"]
+    return [*sent, *_plastic_delivery(w, wire, cells, rule)] if wire.rule else [*sent, f"    {_delivery(w, wire)}"]
 
 
 def _plastic_delivery(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:

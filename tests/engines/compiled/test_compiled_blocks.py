@@ -77,6 +77,24 @@ def test_neurons_are_shared_out_only_where_it_pays():
     assert count(large, 1, 1000) == 1 and count(large, 0, 1000) == 1
     assert count(Network([Population("p", neuron("lif"), 100)]), 4, 100_000) == 1  # shorter than a meeting
 
+    def heard(rule):
+        every = Projection("input", "p", np.ones((400, 9000)), "i_syn", "nA", rule=rule)
+        return Network([Population("p", neuron("cuba_lif"), 400)], [every], [PoissonSource("input", 9000, 5.0)])
+
+    # synapses that learn are work, too
+    assert count(heard(None), 2, 10_000) == 1 and count(heard(diehl_cook), 2, 10_000) == 2
+
+
+def test_neurons_that_never_fire_have_nothing_to_meet_for():
+    drive = np.linspace(0, 1e-9, 50_000)
+    net = Network([Population("p", neuron("leaky_readout"), len(drive), drives={"i_ext": drive})])
+    one, two = (CompiledEngine(threads=n).start(net, dt_ms=0.1, scheme="exact") for n in (1, 2))
+    assert two._team.parts == 2
+    for session in (one, two):
+        session.run(duration_ms=3.0)
+    np.testing.assert_array_equal(two.state("p", "v"), one.state("p", "v"))
+    assert one.state("p", "v")[-1] != one.state("p", "v")[0]
+
 
 def coupled(learning: bool) -> Network:
     """Neurons that excite and inhibit each other with delays, dense, sparse and gated; one projection may learn."""
