@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from spiketwin.models import Network, Parameter, Population, Projection, SpecError, Spikes, SpikeSource, UnitError, get_engine, neuron
+from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Convolution
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.rules import RULES, rule
@@ -163,7 +164,8 @@ def weights_after(engine, pre, post, *, delay_ms=0.0, w=W, steps=80, made=diehl_
         "input": Spikes(pre, zeros[: len(pre)], zeros[: len(pre)], (steps, 1, 1), DT_MS),
         "teacher": Spikes([p - 1 for p in post], zeros[: len(post)], zeros[: len(post)], (steps, 1, 1), DT_MS),
     }
-    run = get_engine(engine).run(network, inputs, dt_ms=DT_MS, scheme="exact", record={"learning": ("w",)})
+    chosen = get_engine(engine) if isinstance(engine, str) else engine
+    run = chosen.run(network, inputs, dt_ms=DT_MS, scheme="exact", record={"learning": ("w",)})
     assert run.spikes["cells"].step.tolist() == list(post)
     trace = run.states["learning"]["w"][:, 0, 0]
     return trace, run.weights["learning"][0, 0]
@@ -208,6 +210,20 @@ def test_weights_stay_within_bounds_and_change_when_the_spikes_come(engine):
     assert last == pytest.approx(1 - 0.4 * exp(-1 / 20), abs=1e-15)
     _, last = weights_after(engine, [11, 12], [10], w=0.3, made=strong)
     assert last == 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_small_traces_count_like_large_ones(dtype):
+    """What a trace is measured in does not matter: it counts as zero once it is far below what it was, however little that is."""
+    small = 2.0**-100  # a power of two, so that both round alike
+    tiny = TAU | {"eta": Parameter(0.25 / small), "a": Parameter(small)}
+    lasting, brief = [10, 30, 31, 70], [12, 33, 60]
+    engine = CompiledEngine(dtype=dtype)
+    ones = declare(on_pre="x += 1; w = w - eta*y", on_post="y += 1; w = w + eta*x", parameters=TAU | {"eta": Parameter(0.25)})
+    smalls = declare(on_pre="x += a; w = w - eta*y", on_post="y += a; w = w + eta*x", parameters=tiny)
+    one, other = (weights_after(engine, lasting, brief, made=made)[0] for made in (ones, smalls))
+    np.testing.assert_array_equal(one, other)
+    assert len(set(one.tolist())) == 1 + len(lasting) + len(brief) - 1  # the first spike finds no trace
 
 
 def test_the_weight_acts_before_it_is_depressed():

@@ -215,18 +215,20 @@ def warm_up(
 
 
 @shared
-def fade(now, traces, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, always):
-    """Step `now` begins: traces decay. Below 1e-18 they count as zero, as they would move no weight any more.
+def fade(now, traces, peaks, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, cooled, always):
+    """Step `now` begins: traces decay. A hundred times below what the precision tells from their peaks they count as zero: they would
+    move no weight any more.
 
     A neuron is warm, so that arriving spikes make its synapses learn, while a trace that on_pre reads is not zero.
     """
+    nothing = np.finfo(traces.dtype).eps * 0.01
     kept = warmer = 0
     for a in range(hot_n[0]):
         n = hot[a]
         alive, matters = False, always or warm[n] == OUTSIDE
         for k in range(decay.size):
             x = traces[k, n] * decay[k]
-            if abs(x) < 1e-18:
+            if abs(x) <= nothing * peaks[k, n]:
                 x *= 0
             else:
                 alive = True
@@ -249,7 +251,7 @@ def fade(now, traces, decay, read, hot, hot_n, is_hot, warm, warm_list, warm_n, 
 
 @shared
 def forget(
-    low, high, always, flight, traces, is_hot, warm, cooled, dirty, newest, latest, steps, values, head, gains, due, due_n, hot, hot_n, warm_list,
+    low, high, always, flight, traces, peaks, is_hot, warm, cooled, dirty, newest, latest, steps, values, head, gains, due, due_n, hot, hot_n, warm_list,
     warm_n,
 ):  # fmt: skip
     """No spike has happened yet."""
@@ -261,7 +263,7 @@ def forget(
     head[:] = 0
     gains[:] = 1
     flight[:, low:high] = 0
-    traces[:, low:high] = 0
+    traces[:, low:high] = peaks[:, low:high] = 0
     cooled[low:high] = NEVER
     dirty[low:high] = 1
     hot_n[0] = warm_n[0] = high - low if always else 0

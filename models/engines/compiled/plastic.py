@@ -12,7 +12,7 @@ Shapes: weight, offset (place in flight after the delay) [S] as in Projection.sy
 i are start[i] … start[i+1]. incoming [S, 4]: the same by postsynaptic neuron, those of n from in_start[n] on: which synapse, from
 which neuron, to which, and its delay in steps. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses
 (rows of incoming) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring, gains [N_pre, M] what each
-of them transmits of a weight. traces [traces, N_post]. memory [trials, states, S]: what single synapses remember, as it was at step
+of them transmits of a weight. traces, and the largest that they have been, peaks [traces, N_post]. memory [trials, states, S]: what single synapses remember, as it was at step
 touched [trials, S], both by postsynaptic neuron.
 """
 
@@ -42,7 +42,7 @@ FIXED = (
 )  # fmt: skip
 WARMTH = ("warm", "warm_list", "warm_n", "cooled")
 PAST = ("newest", "latest", "steps", "values", "head", "gains")
-BY_TARGET = ("flight", "traces", "is_hot", "warm", "cooled", "dirty")
+BY_TARGET = ("flight", "traces", "peaks", "is_hot", "warm", "cooled", "dirty")
 MOVING = (*BY_TARGET, *PAST, "due", "due_n", "hot", "hot_n", "warm_list", "warm_n")
 MEMORY = ("memory", "touched", "memory_powers", "memory_rates")  # where the rule has states of synapses
 CHANCE = ("draw_key", "draws")  # where it draws random numbers
@@ -108,6 +108,7 @@ class PlasticSynapses:
             "head": ((n_pre,), integer),
             "gains": ((n_pre, furthest + 2), dtype),
             "traces": ((len(rates["post"]), n_post), dtype),
+            "peaks": ((len(rates["post"]), n_post), dtype),
             "hot": ((n_post,), np.dtype(np.uint32)),
             "hot_n": ((1,), integer),
             "is_hot": ((n_post,), byte),
@@ -178,7 +179,7 @@ TAKES = {
     ),
     "learn": (
         "weight", "scale", "in_start", "incoming", *HISTORY, "traces", "flight", "due", "due_n",
-        "hot", "hot_n", "is_hot", *WARMTH, "dirty",
+        "hot", "hot_n", "is_hot", *WARMTH, "dirty", "peaks",
     ),
     "go_on": ("weight", "scale", "in_start", "incoming", *HISTORY, "traces", "flight", "dirty"),
     "normalise": (
@@ -186,7 +187,7 @@ TAKES = {
         "due", "due_n", *WARMTH, "hot", "hot_n", "is_hot", "dirty",
     ),
     "replace": ("weight", "scale", "in_start", "incoming", "newest", "steps", "head", "gains", "flight", "dirty"),
-    "fade": ("traces", "decay", "read", "hot", "hot_n", "is_hot", *WARMTH, "always"),
+    "fade": ("traces", "peaks", "decay", "read", "hot", "hot_n", "is_hot", *WARMTH, "always"),
     "forget": ("always", *MOVING),
 }  # fmt: skip
 
@@ -332,7 +333,8 @@ def _learn(rule: PlasticityRule, name: str) -> str:
         lines += [f"            {x} = _was_{x}" for _, x in post] + _read_states(rule, 12) + _memory(rule, 12)
         lines += [f"            {WEIGHT} = _old = _weights[_s]", *_code(statements, 12), *_change(rule, 12)]
     lines += [f"        {x} = _was_{x}" for _, x in traces] + _code(rule.trace_statements("post"), 8)
-    lines += [f"        _traces[{k}, _n] = {x}" for k, x in traces]
+    for k, x in traces:
+        lines += [f"        _traces[{k}, _n] = {x}", f"        _peaks[{k}, _n] = max(_peaks[{k}, _n], abs(_traces[{k}, _n]))"]
     return "\n".join(lines) + "\n"
 
 

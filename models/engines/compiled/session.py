@@ -201,6 +201,8 @@ class Session:
             if str(saved["structure"]) != self._structure or float(saved["dt_ms"]) != self.dt_ms:
                 raise ValueError(f"{path} holds a session of another network, scheme or dt; start the network it was saved from")
             for name, array in self._moving().items():
+                if name not in saved:
+                    raise ValueError(f"{path} was saved by another version of spiketwin, without '{name}'; run that session anew")
                 if saved[name].shape != array.shape:
                     raise ValueError(
                         f"'{name}' has shape {saved[name].shape} in {path}, but {array.shape} here; the networks differ in size"
