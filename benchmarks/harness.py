@@ -229,7 +229,7 @@ def measure(script: str, systems: Sequence[System], check, *, turns: int, option
                 worker = Worker(script, system, threads, options)
                 workers.append(worker)
                 outcomes[system.name] = [worker.run()["result"] for _ in range(WARM_UP)]
-                tried.append((min(worker.run()["s"] for _ in range(2)) if len(counts) > 1 else 0.0, worker))
+                tried.append((min(worker.run()["s"] for _ in range(4)) if len(counts) > 1 else 0.0, worker))
             best = min(tried, key=lambda t: t[0])[1]
             for _, worker in tried:
                 if worker is not best or not system.is_timed:
