@@ -120,11 +120,15 @@ def coupled(learning: bool) -> Network:
     )
 
 
-@pytest.mark.parametrize("learning", [False, True])
-def test_neurons_that_send_each_other_spikes_meet_after_each_step(monkeypatch, learning):
+@pytest.mark.parametrize(("learning", "input_first"), [(False, False), (True, False), (False, True), (True, True)])
+def test_neurons_that_send_each_other_spikes_meet_after_each_step(monkeypatch, learning, input_first):
+    """Projections from outside that come first are sent before the other threads are heard."""
     monkeypatch.setattr(program, "WORTH_MEETING", 1)
     monkeypatch.setattr(program, "WORTH_WAKING", 1)
     net = coupled(learning)
+    if input_first:
+        *inside, outside = net.projections
+        net = Network(net.populations, [outside, *inside], net.sources)
     arguments = dict(dt_ms=DT_MS, scheme="euler", duration_ms=100, seed=2, trials=1, record={"cells": ("v",)})
     whole, *others = (CompiledEngine(threads=k).run(net, **arguments) for k in (1, 2, 3))
     assert len(whole.spikes["cells"]) > 50 and len(whole.spikes["others"]) > 10
@@ -135,7 +139,8 @@ def test_neurons_that_send_each_other_spikes_meet_after_each_step(monkeypatch, l
                 np.testing.assert_array_equal(other.final[p.name][state], whole.final[p.name][state])
         np.testing.assert_array_equal(other.states["cells"]["v"], whole.states["cells"]["v"])
         if learning:
-            assert (other.weights["learning"] != net.projections[3].synapse_values()).any()
+            (before,) = (p.synapse_values() for p in net.projections if p.name == "learning")
+            assert (other.weights["learning"] != before).any()
             np.testing.assert_array_equal(other.weights["learning"], whole.weights["learning"])
 
 

@@ -96,6 +96,10 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(tmp_path):
         start(scheme="euler").load(path)
     with pytest.raises(ValueError, match="differ in size"):
         start(learning_network(size=13)).load(path)
+    with np.load(path) as saved:
+        np.savez(tmp_path / "older.npz", **{name: saved[name] for name in saved.files if name != "peaks0"})
+    with pytest.raises(ValueError, match=r"older\.npz was saved by another version of spiketwin, without 'peaks0'"):
+        start().load(tmp_path / "older.npz")
 
 
 def test_a_saved_session_is_known_by_its_equations_not_by_the_code_that_runs_them(tmp_path, monkeypatch):
