@@ -37,7 +37,7 @@ def uniform(low: float, high: float) -> Sampler:
 def of_both_signs(magnitude: Sampler, positive: float = 0.5) -> Sampler:
     """Values of `magnitude`, a share of `positive` of them as they are, by chance, and the others negated. Raises ValueError outside 0 … 1."""
     if not 0 <= positive <= 1:
-        raise ValueError(f"positive = {positive} is a share of the values: 0 … 1")
+        raise ValueError(f"positive = {positive} is a share of the values; give 0 … 1")
     return lambda size, rng: magnitude(size, rng) * np.where(rng.random(size) < positive, 1.0, -1.0)
 
 

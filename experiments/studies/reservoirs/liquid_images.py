@@ -79,6 +79,10 @@ class Config:
     connection_scale: float = 1.0
     """Factor on the recurrent weights."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.exciting <= 1:
+            raise ValueError(f"exciting = {self.exciting} is a share of the channels that a neuron hears; give 0 … 1")
+
 
 def states_of(config: Config, way: str, size: int, connected: bool, seed: int) -> LiquidStates:
     """The liquid of that size for images shown as rate or rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from spiketwin.experiments.studies.reservoirs import liquid_images
 
@@ -28,3 +29,8 @@ def test_unconnected_neurons_have_no_synapses_among_them() -> None:
             inside = [p for p in states.liquid_.network.projections if p.source != "input"]
             assert any(np.any(p.synapse_values()) for p in inside) == connected
             assert states.duration_ms == {"rate": 100, "rows": 280}[way]
+
+
+def test_a_share_of_channels_beyond_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="exciting = 1.5 is a share of the channels"):
+        liquid_images.Config(exciting=1.5)
