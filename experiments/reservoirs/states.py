@@ -65,6 +65,12 @@ def respond(
     return rows
 
 
+def forget(path: Path) -> None:
+    """Remove a file of states and its note, where they are there: states are large, and can be made again."""
+    for file in (path, _note(path)):
+        file.unlink(missing_ok=True)
+
+
 def _opened(path: Path, shape: tuple[int, int], of: str) -> tuple[np.ndarray, int]:
     """The file's rows, and how many of them are done."""
     note = _note(path)
