@@ -3,7 +3,7 @@
 A rule has traces, which only the spikes of their own neuron change and which decay exponentially in between, states of
 single synapses, such as an eligibility, and statements that run for a synapse when a presynaptic spike arrives there (`on_pre`), when
 its postsynaptic neuron fires (`on_post`), or all the time (`every_step`). Brian2 runs the text as it stands; the compiled engine
-compiles it. Within a time step, after the threshold and before the reset, `every_step` comes first, then arrivals, then
+compiles it, torch executes it event by event. Within a time step, after the threshold and before the reset, `every_step` comes first, then arrivals, then
 postsynaptic spikes.
 
 A neuromodulator is a state of the target population that `post_states` names: reward is a spike that arrives there.

@@ -172,7 +172,7 @@ def scheme_reasons(network: Network, scheme: str) -> list[str]:
 def plasticity_reasons(network: Network, engine: str) -> list[str]:
     """For an engine whose weights stand still: which projections it cannot run."""
     return [
-        f"rule '{p.rule.name}' changes the weights of '{p.name}' with every spike, which {engine} cannot; use the compiled or brian engine"
+        f"rule '{p.rule.name}' changes the weights of '{p.name}' with every spike, which {engine} cannot; use the brian, torch or compiled engine"
         for p in network.projections
         if p.rule
     ]

@@ -1,8 +1,8 @@
-"""Every learning rule in Brian2 and in the compiled engine, on one recurrent network with delays.
+"""Every learning rule in Brian2, in the compiled engine and in torch, on one recurrent network with delays.
 
 Each neuron has sparse plastic inputs from Poisson trains and from other neurons, a delay for each synapse, and a current that holds it
 near its threshold. Rules that wait for a neuromodulator get rewards and punishments at random times. Weights of all synapses are kept at
-every step, with the membranes; random rules draw the same numbers in both engines, so that they, too, must agree.
+every step, with the membranes; random rules draw the same numbers in all engines, so that they, too, must agree.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from spiketwin.models.network import Network, PoissonSource, Population, Project
 from spiketwin.models.neurons import neuron
 from spiketwin.models.neurons.listening import listening
 from spiketwin.models.plasticity import PlasticityRule
+from spiketwin.models.recording import Recording
 from spiketwin.rules import RULES
 
-QUESTION = "Does every learning rule change the weights alike in Brian2 and in the compiled engine?"
+QUESTION = "Does every learning rule change the weights alike in Brian2, in the compiled engine and in torch?"
 SEEDS_TO_PUBLISH = 1  # nothing is trained; the sample is the rules and their synapses
 BOUND = 1e-9  # of the largest weight, and of the range of the membrane
 
@@ -88,23 +89,35 @@ def network(config: Config, rule: PlasticityRule, seed: int) -> Network:
 
 
 def compare(config: Config, rule: PlasticityRule, seed: int) -> dict[str, float]:
-    """Of one rule: largest difference of a weight, of a membrane, spikes that differ, and how many weights moved, in percent."""
+    """Of one rule: largest difference of a weight and of a membrane from Brian2's, spikes that differ, and how many weights moved, in percent."""
     from spiketwin.models.engines.brian import BrianEngine
     from spiketwin.models.engines.compiled import CompiledEngine
+    from spiketwin.models.engines.torch import TorchEngine
 
     made = network(config, rule, seed)
     kept = {"feed": ("w",), "recurrent": ("w",), "cells": ("v",)}
     arguments = dict(dt_ms=config.dt_ms, scheme="euler", duration_ms=config.duration_ms, record=kept, seed=seed)
-    brian, compiled = (engine.run(made, **arguments) for engine in (BrianEngine(codegen="numpy"), CompiledEngine()))
-    weights = [(brian.states[n]["w"][:, 0], compiled.states[n]["w"][:, 0]) for n in ("feed", "recurrent")]
-    v, w = brian.states["cells"]["v"], compiled.states["cells"]["v"]
-    a, b = (set(zip(r.spikes["cells"].step.tolist(), r.spikes["cells"].neuron.tolist(), strict=True)) for r in (brian, compiled))
+    brian, *others = (engine.run(made, **arguments) for engine in (BrianEngine(codegen="numpy"), CompiledEngine(), TorchEngine()))
+
+    def of(run: Recording) -> tuple[list[np.ndarray], np.ndarray, set]:
+        fired = run.spikes["cells"]
+        weights = [run.states[name]["w"][:, 0] for name in ("feed", "recurrent")]
+        return weights, run.states["cells"]["v"], set(zip(fired.step.tolist(), fired.neuron.tolist(), strict=True))
+
+    weights, v, spikes = of(brian)
+    apart = {}
+    for run in others:
+        its_weights, its_v, its_spikes = of(run)
+        apart[run.engine] = {
+            "difference": max(float(np.abs(x - y).max() / np.abs(x).max()) for x, y in zip(weights, its_weights, strict=True)),
+            "membrane": float(np.abs(v - its_v).max() / np.ptp(v)),
+            "differing": len(spikes ^ its_spikes),
+        }
     return {
-        "difference": max(float(np.abs(x - y).max() / np.abs(x).max()) for x, y in weights),
-        "membrane": float(np.abs(v - w).max() / np.ptp(v)),
-        "spikes": len(a),
-        "differing": len(a ^ b),
-        "moved": 100 * float(np.mean(np.concatenate([np.ptp(x, axis=0) > 1e-3 for x, _ in weights]))),
+        **{name: max(engine[name] for engine in apart.values()) for name in ("difference", "membrane", "differing")},
+        **{f"difference_{engine}": found["difference"] for engine, found in apart.items()},
+        "spikes": len(spikes),
+        "moved": 100 * float(np.mean(np.concatenate([np.ptp(x, axis=0) > 1e-3 for x in weights]))),
     }
 
 
@@ -113,7 +126,7 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
 
 def answer(config: Config, seed: int, *, names: Collection[str] = tuple(RULES), split: str, quiet: bool = False) -> Result:
-    with measured(split=split) as provenance, progress("rules in two engines", 1.0, quiet=quiet) as show:
+    with measured(split=split) as provenance, progress("rules in three engines", 1.0, quiet=quiet) as show:
         rows = {}
         for k, name in enumerate(names):
             rows[name] = compare(config, RULES[name].with_parameters(**LIVELY.get(name, {})), seed)
@@ -123,6 +136,8 @@ def answer(config: Config, seed: int, *, names: Collection[str] = tuple(RULES), 
         "rules": len(rows),
         "rules_equal": sum(max(row["difference"], row["membrane"]) < BOUND and not row["differing"] for row in rows.values()),
         "largest_difference": max(row["difference"] for row in rows.values()),
+        "largest_difference_compiled": max(row["difference_compiled"] for row in rows.values()),
+        "largest_difference_torch": max(row["difference_torch"] for row in rows.values()),
         "spikes": sum(row["spikes"] for row in rows.values()),
         "differing_spikes": sum(row["differing"] for row in rows.values()),
         "fewest_weights_moved": min(row["moved"] for row in learning),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spiketwin.models.engines.base import Inputs, plasticity_reasons, prepare, require_finite, require_supported, scheme_reasons
+from spiketwin.models.engines.base import Inputs, prepare, require_finite, require_supported, scheme_reasons
 from spiketwin.models.engines.torch.module import TorchNetwork
 from spiketwin.models.engines.torch.projections import convolution_reason
 from spiketwin.models.network import Network
@@ -30,8 +30,7 @@ class TorchEngine:
     name: str = "torch"
 
     def unsupported(self, network: Network, scheme: str) -> list[str]:
-        reasons = [*scheme_reasons(network, scheme), *plasticity_reasons(network, "torch")]
-        return [*reasons, *(r for p in network.projections if (r := convolution_reason(p)))]
+        return [*scheme_reasons(network, scheme), *(r for p in network.projections if (r := convolution_reason(p)))]
 
     def run(
         self,
@@ -60,6 +59,7 @@ class TorchEngine:
                 steps=run.steps,
                 trials=run.trials,
                 noise={key: self._tensor(a) for key, a in run.noise.items()},
+                synapse_seed=run.seed,
                 progress=progress,
             )
         final = {p: {s: v.cpu().numpy() for s, v in states.items()} for p, states in activity.final.items()}
@@ -73,6 +73,7 @@ class TorchEngine:
             states={p: {s: v.cpu().numpy() for s, v in states.items()} for p, states in activity.states.items()},
             final=final,
             seed=seed,
+            weights={name: w.cpu().numpy() for name, w in activity.weights.items()},
         )
 
     def _tensor(self, array: np.ndarray) -> Tensor:

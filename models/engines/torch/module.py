@@ -7,7 +7,7 @@ result is that of advancing everything together, because a spike never acts on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -17,12 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from spiketwin.models.engines.poisson import poisson
+from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.torch.kernels import cuda, fused
 from spiketwin.models.engines.torch.kernels.graphs import Graphs
+from spiketwin.models.engines.torch.plastic import Learning, PlasticProjection
 from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
 from spiketwin.models.engines.torch.projections import arrivals, dense, module_of
-from spiketwin.models.engines.torch.state import NetworkState, check, depths, fitted
+from spiketwin.models.engines.torch.state import LearningState, NetworkState, check, depths, fitted
 from spiketwin.models.network import Convolution, Network, PoissonSource, Projection
+from spiketwin.models.plasticity import WEIGHT
 from spiketwin.models.recording import Record
 from spiketwin.models.semantics import REFERENCE
 from spiketwin.models.spec import unknown
@@ -36,13 +39,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Activity:
     """What a forward pass gives. spikes: population -> [T, B, N].  states: population -> state -> [T, B, N] in SI, at
-    the start of each step.  final: population -> state -> [B, N] in SI, after the last step.  state: what a run that goes on
-    starts from: those and all else that the last steps leave behind."""
+    the start of each step, and of projections that learn 'w' [T, B, S].  final: population -> state -> [B, N] in SI, after the last
+    step.  state: what a run that goes on starts from: those and all else that the last steps leave behind.
+    weights: projection that learns -> its weights [B, S] after the last step, in its unit and the order of Projection.synapses();
+    the module's own are as they were."""
 
     spikes: Mapping[str, Tensor]
     states: Mapping[str, Mapping[str, Tensor]]
     final: Mapping[str, Mapping[str, Tensor]]
     state: NetworkState
+    weights: Mapping[str, Tensor]
 
 
 @dataclass(eq=False)
@@ -60,6 +66,7 @@ class Block:
 class TorchNetwork(nn.Module):
     """A network with the step of `scheme` derived from its equations, as a torch module.
 
+    Projections with a rule learn as it says, in each trial on its own (plastic.py); such a network keeps the order of the reference.
     State dict: 'projections.NAME.weight' in the projection's unit, 'populations.NAME.PARAMETER'.
     dt_ms: time step.  surrogate: spike function with a gradient, e.g. rules.surrogate.fast_sigmoid(); None: spikes
     pass no gradient.  detach_reset: whether the reset passes no gradient.
@@ -94,6 +101,10 @@ class TorchNetwork(nn.Module):
             raise ValueError(f"dt_ms = {dt_ms} must be positive and finite")
         if strange := [event for event in order if event not in REFERENCE.order]:
             raise ValueError(f"the torch engine has no event '{strange[0]}'; order the events {', '.join(REFERENCE.order)}")
+        if tuple(order) != REFERENCE.order and (learning := [p for p in network.projections if p.rule]):
+            raise ValueError(
+                f"'{learning[0].name}' learns, which takes place between threshold and reset: leave order as it is, {', '.join(REFERENCE.order)}"
+            )
         if kernels not in ("auto", "torch", "fused"):
             raise ValueError(f"kernels = '{kernels}' is unknown; choose 'auto', 'torch' or 'fused'")
         if checkpoint_steps is not None and checkpoint_steps < 1:
@@ -111,7 +122,9 @@ class TorchNetwork(nn.Module):
         self.network, self.dt_ms, self.scheme = network, dt_ms, scheme
         self.surrogate, self.detach_reset, self.order = surrogate, detach_reset, tuple(order)
         self.populations = nn.ModuleDict({p.name: PopulationModule(p, trainable.get(p.name, ()), dtype) for p in network.populations})
-        self.projections = nn.ModuleDict({p.name: module_of(p, dt_ms, dtype) for p in network.projections})
+        self.projections = nn.ModuleDict(
+            {p.name: (PlasticProjection if p.rule else module_of)(p, dt_ms, dtype) for p in network.projections}
+        )
         self.groups = groups(network)
         self.depths = depths(network, self.order, self.groups, {p.name: self.projections[p.name].delays for p in network.projections})
         self.graphs = Graphs()  # CUDA graphs of the step in torch, by shape
@@ -128,25 +141,28 @@ class TorchNetwork(nn.Module):
         trials: int | None = None,
         noise: Mapping[str, Tensor] | None = None,
         generator: torch.Generator | None = None,
+        synapse_seed: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Activity:
         """Run all steps.
 
         inputs: source -> Spikes or tensor [T, B, N]; 'population.drive' -> tensor in SI, [T], [T, N] or [T, B, N];
         'population.receptor' -> increments in SI, the same shapes. [1, B, N] is the same at every step of `steps`.
-        steps, trials: T and B where no input has them.  record: population -> states to return.
+        steps, trials: T and B where no input has them.  record: population -> states to return; projection that learns -> ('w',).
         start: `state` of an earlier run with the same trials, from which this one goes on; gradients pass through what it holds
         unless it is detached. Runs in pieces equal the run in one, bit for bit where the same sums are formed: a matrix product over many
         steps, or one where many fire, may round otherwise than one over few.
         noise: 'population.xi' (standard normal) or 'population.rand' (uniform) -> [T, B, N]; what is missing is drawn
-        from `generator`, as are the spikes of Poisson sources.
+        from `generator`, as are the spikes of Poisson sources. synapse_seed: of the numbers that learning rules draw, the same as in
+        other engines with this seed; by default it is drawn, too.
         Raises ValueError for a missing, misshapen or NaN input.
         """
         given = dict(inputs or {})
         T, B = self._extent(given, steps, trials)
         if start is not None:
             B = start.trials or 1 if B == 1 else B
-            check(start, self.network, self.sizes, B, self._fits)
+            learning_shapes = {n: p.shapes(B) for n, p in self.projections.items() if isinstance(p, PlasticProjection)}
+            check(start, self.network, self.sizes, learning_shapes, B, self._fits)
         past = self._past(start, B)
         record = self._checked_record(record)
         spikes: dict[str, Tensor | Spikes] = {
@@ -168,21 +184,31 @@ class TorchNetwork(nn.Module):
             raise ValueError(unknown(next(iter(given)), "input", "network", known))
         draws = self._noise(dict(noise or {}), T, B, generator)
 
+        learnt = self._learnt(start, synapse_seed, generator)
         setting = Setting(self.scheme, self.dt_ms * 1e-3, T, B, self.surrogate, self.detach_reset)
         done: dict[str, RunningPopulation] = {}
+        learning: dict[str, Learning] = {}
         for index, block in enumerate(self._blocks(setting, record, drives, draws, start, past)):
             for name, population in block.populations.items():
                 for receptor, tensor in increments[name].items():
                     population.add_increments(receptor, tensor)
-            self._advance(block, spikes, past, done, progress and (lambda share, i=index: progress((i + share) / len(self.groups))))
+            learning |= self._learning(block, spikes, past, learnt, record)
+            self._advance(
+                block, spikes, past, done, learning, progress and (lambda share, i=index: progress((i + share) / len(self.groups)))
+            )
             spikes |= {name: population.all_spikes() for name, population in block.populations.items()}
             done |= block.populations
         self.density |= {name: population.fired.density(population.size) for name, population in done.items() if population.fired}
         return Activity(
             {p.name: spikes[p.name] for p in self.network.populations},
-            {name: done[name].all_states() for name in record},
+            {name: learning[name].all_weights() if name in learning else done[name].all_states() for name in record},
             {p.name: done[p.name].final() for p in self.network.populations},
-            NetworkState({name: population.end() for name, population in done.items()}, self._on_their_way(spikes, past)),
+            NetworkState(
+                {name: population.end() for name, population in done.items()},
+                self._on_their_way(spikes, past),
+                {name: projection.end() for name, projection in learning.items()},
+            ),
+            {name: projection.values[WEIGHT] for name, projection in learning.items()},
         )
 
     def _blocks(self, setting: Setting, record, drives, draws, start: NetworkState | None, past: Mapping[str, Tensor]) -> list[Block]:
@@ -206,6 +232,11 @@ class TorchNetwork(nn.Module):
         """'' or why no kernel runs this group. Raises ValueError if one was asked for."""
         if self.kernels == "torch":
             return "kernels='torch'"
+        if learning := [p for p in self.network.projections if p.rule and p.target in group]:
+            reason = f"'{learning[0].name}' learns"
+            if self.kernels == "fused":
+                raise ValueError(f"no kernel for {', '.join(group)}: {reason}; use kernels='auto'")
+            return reason
         inside = self._inside(group)
         reason = fused.refusal(group, self.order, [projection for projection, _, _ in inside])
         refused = cuda.refusal(group, self.order, inside) if self.on_gpu else reason
@@ -228,11 +259,29 @@ class TorchNetwork(nn.Module):
         between = [p for p in self.network.projections if p.source in first.populations and p.target in second.populations]
         return all(fused.takes_events(self.projections[p.name]) for p in between)
 
-    def _advance(self, block: Block, spikes, past, done, progress: Callable[[float], None] | None) -> None:
+    def _learning(self, block: Block, spikes, past, learnt: Mapping[str, LearningState], record) -> dict[str, Learning]:
+        """The projections to a block that learn, made ready to run."""
+        found, populations = {}, block.populations
+        for p in self.network.projections:
+            if not p.rule or p.target not in populations:
+                continue
+            module, source = self.projections[p.name], populations.get(p.source)
+            if source is None:
+                given, depth = spikes[p.source], max(module.delays)
+                given = dense(given, module.weight) if isinstance(given, Spikes) else given
+                source = torch.cat([fitted(past.get(p.source), depth, given, tuple(given.shape[1:])), given])
+            found[p.name] = Learning(module, source, populations[p.target], learnt[p.name], p.name in record)
+            self._finite(p, module.weight)
+        return found
+
+    def _advance(
+        self, block: Block, spikes, past, done, learning: Mapping[str, Learning], progress: Callable[[float], None] | None
+    ) -> None:
         """Run all steps of a block. spikes, done: of sources and of blocks that have run.  past: last spikes of the run before."""
         populations = block.populations
-        inside = [p for p in self.network.projections if p.source in populations and p.target in populations]
-        outside = [p for p in self.network.projections if p.source not in populations and p.target in populations]
+        standing = [p for p in self.network.projections if not p.rule]
+        inside = [p for p in standing if p.source in populations and p.target in populations]
+        outside = [p for p in standing if p.source not in populations and p.target in populations]
         links = []
         for p in outside:
             module, given = self.projections[p.name], spikes[p.source]
@@ -248,14 +297,15 @@ class TorchNetwork(nn.Module):
                 links.append(fused.Link(self.projections[p.name], p.target, p.source))
             fused.advance(block.groups, self.order, links, self._is_listed, self.checkpoint_steps)
             return
-        if self.on_gpu:
+        here = [projection for projection in learning.values() if projection.target in populations.values()]
+        if self.on_gpu and not here:
             pairs = self._inside(populations)
             if not cuda.run(populations, self.order, pairs, self.graphs, partial(step_by_step, order=self.order)):
                 return
         for p in inside:
             module = self.projections[p.name]
             populations[p.target].recurrent.append(Recurrent(populations[p.source], p.receptor, module.delays, module.transmit_stacked()))
-        step_by_step(tuple(populations.values()), self.order, progress)
+        step_by_step(tuple(populations.values()), self.order, progress, here)
 
     def _is_listed(self, name: str) -> bool:
         """Whether a projection can take the spikes of a population as events."""
@@ -292,6 +342,14 @@ class TorchNetwork(nn.Module):
             )
         return found
 
+    def _learnt(self, start: NetworkState | None, seed: int | None, generator: torch.Generator | None) -> dict[str, LearningState]:
+        """Where each projection that learns starts from."""
+        kept = start.learning if start else {}
+        new = [(w, p) for w, p in enumerate(self.network.projections) if p.rule and p.name not in kept]
+        if seed is None and any(p.rule.draws for _, p in new if p.rule):
+            seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device if generator else "cpu"))
+        return {**kept, **{p.name: LearningState(key=int(synapse_stream(seed or 0, w))) for w, p in new}}
+
     # -- inputs -----------------------------------------------------------------------------------------
 
     def _extent(self, given: Mapping[str, Tensor | Spikes], steps: int | None, trials: int | None) -> tuple[int, int]:
@@ -316,8 +374,9 @@ class TorchNetwork(nn.Module):
         return steps, trials or 1
 
     def _checked_record(self, record: Record | None) -> dict[str, tuple[str, ...]]:
+        learning = [p.name for p in self.network.projections if p.rule]
         for name, states in (record or {}).items():
-            known = self.network.population(name).neuron.states
+            known = (WEIGHT,) if name in learning else self.network.population(name).neuron.states
             if strange := [s for s in states if s not in known]:
                 raise ValueError(unknown(strange[0], "state to record", name, known))
         return {name: tuple(states) for name, states in (record or {}).items()}
@@ -407,17 +466,32 @@ class TorchNetwork(nn.Module):
         return f"dt_ms={self.dt_ms}, scheme='{self.scheme}', groups={' -> '.join('{' + ', '.join(g) + '}' for g in self.groups)}"
 
 
-def step_by_step(group: tuple[RunningPopulation, ...], order: tuple[str, ...], progress: Callable[[float], None] | None = None) -> None:
-    """The schedule: at each step each event in order, each for all populations of the group."""
+def step_by_step(
+    group: tuple[RunningPopulation, ...],
+    order: tuple[str, ...],
+    progress: Callable[[float], None] | None = None,
+    learning: Sequence[Learning] = (),
+) -> None:
+    """The schedule: at each step each event in order, each for all populations of the group. learning: projections to them that learn."""
     steps = group[0].setting.steps
     for population in group:
         population.begin()
     for n in range(steps):
         for population in group:
             population.note(n)
+        for projection in learning:
+            projection.begin_step()
         for event in order:
+            if event == "receive":
+                for projection in learning:
+                    projection.go_on()
+                for projection in learning:
+                    projection.arrive(n)
             for population in group:
                 getattr(population, event)(n)
+            if event == "receive":
+                for projection in learning:
+                    projection.learn()
         if progress and (n + 1) % 100 == 0:
             progress((n + 1) / steps)
 

@@ -69,6 +69,8 @@ def plan(module, start: NetworkState | None = None) -> Plan:
 
 
 def _projection(module, p, block, is_inside: bool, sources) -> tuple[str, str]:
+    if p.rule:
+        return "event by event", f"{p.rule.name} changes its weights"
     if block.refusal:
         return ("a product per step", "the group runs step by step") if is_inside else ("one product for all steps", "")
     if not fused.takes_events(module.projections[p.name]):

@@ -352,12 +352,13 @@ class RunningPopulation:
 
     def receive(self, n: int) -> None:
         for receptor, rows in self.arrivals.items():
-            self._add(receptor, rows[n])
+            self.add(receptor, rows[n])
         for projection in self.recurrent:
             if (increments := projection.increments()) is not None:
-                self._add(projection.receptor, increments)
+                self.add(projection.receptor, increments)
 
-    def _add(self, receptor: str, increments: Tensor) -> None:
+    def add(self, receptor: str, increments: Tensor) -> None:
+        """Let increments [B, N] arrive at a receptor now."""
         if receptor in self.spec.gated:
             # a refractory neuron, and one that has just spiked, does not listen
             for deaf in (self.just_spiked, None if self.active is None else ~self.active):

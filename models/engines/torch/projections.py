@@ -83,7 +83,7 @@ class DenseProjection(WeightedProjection):
         return _linear(torch.cat(self.matrices(), dim=1))
 
     def weights(self) -> np.ndarray:
-        return _numpy(self.weight)
+        return numpy_of(self.weight)
 
 
 class SparseProjection(WeightedProjection):
@@ -129,7 +129,9 @@ class SparseProjection(WeightedProjection):
     def weights(self):
         import scipy.sparse
 
-        return scipy.sparse.csr_array((_numpy(self.weight), (_numpy(self.post, int), _numpy(self.pre, int))), shape=self.projection.shape)
+        return scipy.sparse.csr_array(
+            (numpy_of(self.weight), (numpy_of(self.post, int), numpy_of(self.pre, int))), shape=self.projection.shape
+        )
 
 
 class ConvolutionalProjection(WeightedProjection):
@@ -151,7 +153,7 @@ class ConvolutionalProjection(WeightedProjection):
         return [transmit]
 
     def weights(self) -> Convolution:
-        return replace(self.shape, kernel=_numpy(self.weight))
+        return replace(self.shape, kernel=numpy_of(self.weight))
 
 
 def module_of(projection: Projection, dt_ms: float, dtype: torch.dtype) -> WeightedProjection:
@@ -254,5 +256,5 @@ def _linear(matrix: Tensor) -> Transmit:
     return lambda spikes: functional.linear(spikes, matrix)
 
 
-def _numpy(tensor: Tensor, dtype=np.float64) -> np.ndarray:
+def numpy_of(tensor: Tensor, dtype=np.float64) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(dtype)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from spiketwin.models.network import Network
+from spiketwin.models.plasticity import WEIGHT
 from spiketwin.models.spec import unknown
 
 
@@ -40,17 +41,33 @@ class PopulationState:
 
 
 @dataclass(frozen=True, eq=False)
+class LearningState:
+    """A projection that learns, after the last step of a run.
+
+    values: 'w', in the projection's unit, and states of synapses [B, S], presynaptic traces [D, B, N_pre] by distinct delay,
+    postsynaptic ones [B, N_post].  step: how many steps it has run for.  key: of the random numbers that its rule draws.
+    """
+
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    key: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class NetworkState:
     """A network after the last step of a run. spikes: source or population -> those of the last steps [D, B, N] that some projection
-    has still to deliver, D its longest delay; what is missing was silent."""
+    has still to deliver, D its longest delay; what is missing was silent.  learning: of each projection that learns; what is missing
+    starts from the module's weights."""
 
     populations: Mapping[str, PopulationState] = field(default_factory=dict)
     spikes: Mapping[str, Tensor] = field(default_factory=dict)
+    learning: Mapping[str, LearningState] = field(default_factory=dict)
 
     @property
     def trials(self) -> int | None:
         """B, or None where nothing is given."""
         rows = [t.shape[0] for p in self.populations.values() for t in p.tensors().values()] + [t.shape[1] for t in self.spikes.values()]
+        rows += [kept.values[WEIGHT].shape[0] for kept in self.learning.values() if WEIGHT in kept.values]
         return rows[0] if rows else None
 
 
@@ -81,10 +98,18 @@ def depths(
     return {name: depth for name, depth in found.items() if depth}
 
 
-def check(start: NetworkState, network: Network, sizes: Mapping[str, int], trials: int, fits: Callable[[str, Tensor], object]) -> None:
+def check(
+    start: NetworkState,
+    network: Network,
+    sizes: Mapping[str, int],
+    learning: Mapping[str, Mapping[str, tuple[int, ...]]],
+    trials: int,
+    fits: Callable[[str, Tensor], object],
+) -> None:
     """Raises ValueError for a name, a shape or a value in `start` that a run of so many trials cannot start from.
 
-    sizes: source or population -> N.  fits: raises for a tensor of another dtype or device.
+    sizes: source or population -> N.  learning: projection -> shapes of what its LearningState holds.  fits: raises for a tensor of
+    another dtype or device.
     """
 
     def check_tensor(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
@@ -110,3 +135,10 @@ def check(start: NetworkState, network: Network, sizes: Mapping[str, int], trial
         if name not in sizes:
             raise ValueError(unknown(name, "source or population", "start", sizes))
         check_tensor(f"spikes of '{name}' in start", tensor, (len(tensor), trials, sizes[name]))
+    for name, kept in start.learning.items():
+        if name not in learning:
+            raise ValueError(unknown(name, "projection", "start", learning))
+        for value, tensor in kept.values.items():
+            if value not in learning[name]:
+                raise ValueError(unknown(value, "value", f"start of '{name}'", learning[name]))
+            check_tensor(f"'{value}' of '{name}' in start", tensor, learning[name][value])

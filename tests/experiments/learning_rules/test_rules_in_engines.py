@@ -1,4 +1,4 @@
-"""Learning rules in two engines: one of each kind here, all of them over a minute in the committed result."""
+"""Learning rules in three engines: one of each kind here, all of them over a minute in the committed result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND
 from spiketwin.rules import RULES
 
 
-def test_one_rule_of_each_kind_is_equal_in_both_engines():
+def test_one_rule_of_each_kind_is_equal_in_all_engines():
     found = experiment("rules_in_engines").smoke()
     assert found.mean("rules_equal") == found.mean("rules") == 6
     assert found.mean("differing_spikes") == 0 and found.mean("spikes") > 500
