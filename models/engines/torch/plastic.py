@@ -110,7 +110,7 @@ class Learning:
         self.decay = {x: float(np.exp(-rate * setting.dt_s)) for x, rate in self.rule.decay_rates.items() if rate}
         self.constants = {**self.rule.values, "dt": setting.dt_s, "int": lambda x: x.to(like.dtype).trunc()}
         self.slot = torch.zeros_like(module.pre) if module.slot is None else module.slot
-        self.furthest = torch.as_tensor(module.delays, device=like.device)
+        self.delays = torch.as_tensor(module.delays, device=like.device)
         trials, synapses = (torch.arange(n, device=like.device) for n in (setting.trials, len(like)))
         self.all = trials[:, None], synapses[None, :]
 
@@ -174,7 +174,7 @@ class Learning:
     def _arriving(self, n: int) -> Tensor:
         """Spikes [D, B, N_pre] that now reach the synapses with each distinct delay."""
         if torch.is_tensor(self.source):
-            return self.source[len(self.source) - self.target.setting.steps + n - self.furthest]
+            return self.source[len(self.source) - self.target.setting.steps + n - self.delays]
         past = self.source.spikes
         silence = torch.zeros_like(past[-1])
         return torch.stack([past[-1 - d] if d < len(past) else silence for d in self.module.delays])
@@ -224,9 +224,9 @@ def executed(statements: Iterable[Statement], names: Mapping[str, object]) -> di
     now: dict = dict(names)
     for s in statements:
         value = evaluated(s.expression, now)
-        now[s.target] = {"=": lambda old, x: x, "+=": lambda old, x: old + x, "-=": lambda old, x: old - x}[s.operator](
-            now.get(s.target), value
-        )
+        if s.operator != "=":
+            value = now[s.target] + (value if s.operator == "+=" else -value)
+        now[s.target] = value
     return now
 
 

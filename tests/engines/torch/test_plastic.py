@@ -199,6 +199,16 @@ def test_what_a_network_that_learns_cannot_do_is_refused_by_name():
         module(spikes, start=NetworkState(learning={"feed": LearningState({"pro": torch.zeros(2, 3)})}))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_cuda_equals_cpu(options):
+    network = random_network(np.random.default_rng(2), **options)
+    arguments = dict(dt_ms=1.0, scheme="exact", duration_ms=300, record=BOTH, seed=3, trials=2)
+    cpu, cuda = (TorchEngine(device=device).run(network, **arguments) for device in ("cpu", "cuda"))
+    assert cuda.spikes["cells"].equals(cpu.spikes["cells"])
+    assert all(largest_difference(cpu, cuda, name) < 1e-9 for name in BOTH)
+
+
 def test_single_precision_learns_the_same():
     network = random_network(np.random.default_rng(2), rule=rule("triplet_cortex"))
     arguments = dict(dt_ms=1.0, scheme="exact", duration_ms=300, seed=3)
