@@ -44,7 +44,6 @@ EXPERIMENTS = {
     "time_series": "spiketwin.experiments.studies.reservoirs.time_series.time_series",
     "unsupervised_digits": "spiketwin.experiments.studies.learning_rules.unsupervised_digits",
     "unsupervised_fashion": "spiketwin.experiments.studies.learning_rules.unsupervised_fashion",
-    "unsupervised_large": "spiketwin.experiments.studies.learning_rules.unsupervised_large",
 }
 
 __all__ = ["EXPERIMENTS", "experiment"]

@@ -44,7 +44,7 @@ class UnsupervisedError(ValueError):
 class Config:
     """Networks of several sizes, and how they learn."""
 
-    neurons: tuple[int, ...] = (100, 400, 1600)
+    neurons: tuple[int, ...] = (100, 400, 1600, 6400)
     """Excitatory neurons; a network for each."""
     passes: int = 1
     """Times that all images are shown."""

@@ -1,7 +1,7 @@
 """Handwritten digits without labels: the network of Diehl & Cook (2015) on all 60,000 training images.
 
 Published: 82.9, 87.0, 91.9 and 95.0 % with 100, 400, 1600 and 6400 neurons after 3, 5, 7 and 15 passes (Diehl & Cook 2015, section 3).
-6,400 neurons, which learn at another rate: unsupervised_large.py. How it learns, is labelled and tested: unsupervised.py. A stopped run goes on where it was saved, bit for bit.
+How it learns, is labelled and tested: unsupervised.py. A stopped run goes on where it was saved, bit for bit.
 """
 
 from __future__ import annotations
