@@ -235,12 +235,13 @@ def _crosscheck(name: str, module, options: RunOptions, folder: Path) -> int:
 
 def _report(path: Path) -> None:
     from spiketwin.experiments.protocol import load
+    from spiketwin.experiments.results_page import spread
 
     result = load(path)
+    width = max(map(len, result.metrics), default=0) + 2
     for name, metric in result.metrics.items():
-        spread = f" ± {metric['std']:.2f} ({len(metric['values'])} seeds)" if len(metric["values"]) > 1 else ""
-        print(f"{name.replace('_', ' '):<26}{metric['mean']:.2f}{spread}")
-    print(f"written to {path}")
+        print(f"{name.replace('_', ' '):<{width}}{spread(metric)}")
+    print(f"written to {path}; seeds {' '.join(map(str, result.seeds))}")
 
 
 # -- the cross-check -------------------------------------------------------------------------------------------

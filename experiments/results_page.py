@@ -78,7 +78,7 @@ def _study(path: Path) -> Iterator[str]:
     if parameter_page.is_parameter_study(result):
         yield from parameter_page.section(result, {part: _figure(f"{path.stem}_{part}").name for part in parameter_page.FIGURES})
     else:
-        yield from _table(("quantity", "result"), [(name.replace("_", " "), _spread(metric)) for name, metric in result.metrics.items()])
+        yield from _table(("quantity", "result"), [(name.replace("_", " "), spread(metric)) for name, metric in result.metrics.items()])
         if _has_figure(result):
             yield from (f"![{result.question}]({_figure(path.stem).name})", "")
     seeds = " ".join(map(str, result.seeds))
@@ -241,7 +241,8 @@ def _table(head: tuple[str, ...], rows: list[tuple]) -> Iterator[str]:
     yield ""
 
 
-def _spread(metric: Mapping) -> str:
+def spread(metric: Mapping) -> str:
+    """The mean of a metric, and ± its standard deviation where there are several seeds; small numbers with two digits of their own."""
     return f"{_number(metric['mean'])}" + (f" ± {_number(metric['std'])}" if len(metric["values"]) > 1 else "")
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from spiketwin.experiments import EXPERIMENTS, cli, experiment
+from spiketwin.experiments.protocol import Result, summary
 from spiketwin.models.engines import ENGINES
 from spiketwin.models.neurons import NEURONS
 
@@ -115,7 +116,7 @@ def test_run_writes_one_file_per_study(capsys, tmp_path):
     options = ["--epochs", "1", "--hidden", "16", "--tmax-ms", "36", "--seeds", "0", "1", "--out", str(folder)]
     code, out, _ = run(capsys, "run", "digits_ttfs", *options)
     assert code == 0
-    assert "test accuracy" in out and "(2 seeds)" in out
+    assert "test accuracy" in out and " ± " in out and "seeds 0 1" in out
     assert sorted(p.name for p in folder.iterdir()) == [
         *(f"checkpoint_{seed}.{ending}" for seed in (0, 1) for ending in ("png", "safetensors")),
         "digits_ttfs.json",
@@ -154,3 +155,12 @@ def test_start_up_is_light():
     code = "import sys, spiketwin.experiments.cli as c; c.main(['--help']); print(*{n.partition('.')[0] for n in sys.modules})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(ran.stdout.split()) & {"torch", "brian2", "numba", "sympy", "matplotlib", "sklearn", "scipy"}
+
+
+def test_a_small_number_is_reported_with_its_digits(capsys, tmp_path):
+    """Columns are as wide as the longest name."""
+    metrics = {"error": summary([2.56e-13]), "a_name_much_longer_than_most_others": summary([1.0, 3.0])}
+    cli._report(Result("some_study", "How small?", {}, (0, 1), metrics).write(tmp_path / "some_study.json"))
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.split() == ["error", "2.6e-13"] and second == "a name much longer than most others  2.00 ± 1.41"
+    assert first.index("2.6e-13") == second.index("2.00") and last.endswith("some_study.json; seeds 0 1")
