@@ -55,7 +55,9 @@ def plan(module, start: NetworkState | None = None) -> Plan:
         names = list(block.populations)
         if block.refusal:
             inside = module._inside(block.populations)
-            how = cuda.path(block.populations, module.order, inside) if module.on_gpu else ("step by step in torch", block.refusal)
+            is_learning = any(p.rule for p in network.projections if p.target in block.populations)
+            on_gpu = module.on_gpu and not is_learning
+            how = cuda.path(block.populations, module.order, inside) if on_gpu else ("step by step in torch", block.refusal)
             steps += [Step(name, *how) for name in names]
         else:
             group = _structure(module, block, trials, past)

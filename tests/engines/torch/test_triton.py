@@ -121,7 +121,7 @@ def populations(module: TorchNetwork) -> list[dict]:
     """The groups of a module, ready to run."""
     kept = []
 
-    def keep(group, order, progress=None):
+    def keep(group, order, progress=None, learning=()):
         kept.append({str(k): p for k, p in enumerate(group)})
         for p in group:
             shape = (1, *p.values[p.spec.states[0]].shape)
@@ -143,7 +143,7 @@ def by_triton(monkeypatch):
     if not HAS_GPU:
         monkeypatch.setenv("TRITON_INTERPRET", "1")
 
-    def advance(group, order, progress=None):
+    def advance(group, order, progress=None, learning=()):
         for p in group:
             assert cuda.refusal({"": p}, order) == ""
             cuda.advance(p, order)
@@ -418,7 +418,7 @@ def by_graphs(module: TorchNetwork, known: graphs.Graphs, patch: pytest.MonkeyPa
     """Let groups that would run step by step run as replays."""
     loop, turns = torch_module.step_by_step, itertools.cycle(module.groups)
 
-    def advance(group, order, progress=None):
+    def advance(group, order, progress=None, learning=()):
         names = next(turns)
         inside = [(module.projections[p.name], p.source, p.target) for p in module.network.projections if {p.source, p.target} <= {*names}]
         assert known.advance(dict(zip(names, group, strict=True)), inside, lambda twins: loop(twins, order)) == ""
