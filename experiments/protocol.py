@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -140,7 +141,7 @@ def measured(**more: Any) -> Iterator[dict[str, Any]]:
     """
     began, start = datetime.now(UTC), time.perf_counter()
     found: dict[str, Any] = {
-        "command": " ".join([_program(), *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "date": began.isoformat(timespec="seconds"),
         "commit": commit(),
         "versions": versions(),

@@ -50,7 +50,8 @@ def render() -> str:
     benchmarks = _benchmarks()
     parts = [HEADER, *(studies or ["No study has a committed result yet.", ""])]
     if files := published.load_all(COMMITTED):
-        parts += [TRAINED, *_table(published.heads(files), [row for data in files for row in published.cells(data)])]
+        steps = len(published.fractions(files))
+        parts += [TRAINED, *_table(published.heads(files), [row for data in files for row in published.cells(data, steps)])]
         parts += [line for data in files for line in (f"{data['experiment']}: {_provenance(data['provenance'])}", "")]
     if benchmarks:
         parts += [SPEED, *_overview(benchmarks), *(line for name, data in benchmarks.items() for line in _benchmark(name, data))]

@@ -73,8 +73,8 @@ def load_all(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def cells(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The rows of a file as the page shows them, under `heads`."""
+def cells(data: Mapping[str, Any], steps: int) -> Iterator[tuple[str, ...]]:
+    """The rows of a file as the page shows them, under `heads`. steps: how many time steps these name; a row may lack the finest."""
     for r in data["rows"]:
         name = data["experiment"] if r["network"] == data["experiment"] else f"{data['experiment']}, {r['network']}"
         yield (
@@ -83,20 +83,27 @@ def cells(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             f"{r['same_predictions']:,} of {r['samples']:,}",
             f"{r['differing_spikes']:,} of {r['spikes']:,}",
             f"{r['dt_ms'][0]:g}",
-            _percent([r["torch_accuracy"]]),
-            _percent(r["accuracy"]),
-            _percent(r.get("accuracy_once_per_step") or []),
+            _percent([r["torch_accuracy"]], 1),
+            _percent(r["accuracy"], steps),
+            _percent(r.get("accuracy_once_per_step") or [], steps),
         )
+
+
+def fractions(files: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    """By what the step of training is divided, in the row with most. Raises ResultError where another has not the first of these."""
+    steps = {tuple(round(r["dt_ms"][0] / dt_ms, 6) for dt_ms in r["dt_ms"]) for data in files for r in data["rows"]}
+    longest = max(steps, key=len)
+    if any(some != longest[: len(some)] for some in steps):
+        raise ResultError(f"the cross-checks in {FOLDER} have steps of different fineness, {sorted(steps)}; run them with the same")
+    return longest
 
 
 def heads(files: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Of the columns. Raises ResultError where files have other steps than each other."""
-    steps = {tuple(round(r["dt_ms"][0] / dt_ms, 6) for dt_ms in r["dt_ms"]) for data in files for r in data["rows"]}
-    if len(steps) > 1:
-        raise ResultError(f"the cross-checks in {FOLDER} have steps of different fineness, {sorted(steps)}; run them with the same")
-    shown = ", ".join("dt" if f == 1 else f"dt/{f:g}" for f in next(iter(steps)))
+    shown = ", ".join("dt" if f == 1 else f"dt/{f:g}" for f in fractions(files))
     return ("network", "seed", "same predictions", "differing spikes", "dt, ms", "torch", f"Brian2 at {shown}", "at most one spike per dt")
 
 
-def _percent(values: Sequence[float]) -> str:
-    return ", ".join(f"{v:.1f}" for v in values) or "–"
+def _percent(values: Sequence[float], steps: int) -> str:
+    """A dash for each step that was left out, one where all were."""
+    return ", ".join([f"{v:.1f}" for v in values] + ["–"] * (steps - len(values))) if values else "–"

@@ -81,6 +81,14 @@ def test_a_file_that_is_none_and_steps_that_differ_are_named(committed):
         published.heads(files)
 
 
+def test_the_finest_steps_may_be_left_out():
+    (row,) = published.rows([report("a", 1.0, 1.0)])
+    fewer = {"experiment": "b", "rows": [{**row, "dt_ms": [1.0], "accuracy": [97.5]}]}
+    files = [{"experiment": "a", "rows": [row]}, fewer]
+    assert published.fractions(files) == (1.0, 2.0) and published.heads(files)[6] == "Brian2 at dt, dt/2"
+    assert next(published.cells(fewer, 2))[6] == "97.5, –"
+
+
 def test_a_network_with_a_refractory_period_keeps_it(monkeypatch, tmp_path):
     """Then there is one report, where two are asked for."""
     neurons = SimpleNamespace(neuron=SimpleNamespace(refractory="tau_ref"))
