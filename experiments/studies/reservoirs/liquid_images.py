@@ -171,7 +171,7 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
         metrics: dict[str, float] = {}
         for data in sets:
             metrics |= measure(config, data, seed, folder)
-    # of all that was done for it, also before a stop
+    # of all listeners, also those judged before a stop; of the one that was stopped, what came after
     provenance["wall_s"] = round(60 * sum(value for name, value in metrics.items() if name.startswith("minutes_")), 1)
     return single(sys.modules[__name__], config, seed, metrics, provenance=provenance)
 

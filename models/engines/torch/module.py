@@ -269,7 +269,7 @@ class TorchNetwork(nn.Module):
             if source is None:
                 given, depth = spikes[p.source], max(module.delays)
                 given = dense(given, module.weight) if isinstance(given, Spikes) else given
-                source = torch.cat([fitted(past.get(p.source), depth, given, tuple(given.shape[1:])), given])
+                source = self._finite(p, torch.cat([fitted(past.get(p.source), depth, given, tuple(given.shape[1:])), given]))
             found[p.name] = Learning(module, source, populations[p.target], learnt[p.name], p.name in record)
             self._finite(p, module.weight)
         return found

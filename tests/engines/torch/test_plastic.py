@@ -189,6 +189,8 @@ def test_what_a_network_that_learns_cannot_do_is_refused_by_name():
     with pytest.raises(ValueError, match="no kernel for cells: 'feed' learns"):
         TorchNetwork(network, dt_ms=1.0, kernels="fused")(spikes)
     module = TorchNetwork(network, dt_ms=1.0)
+    with pytest.raises(ValueError, match="spikes of 'input' hold NaN or infinite values"):
+        module({"input": torch.full((5, 2, 12), torch.nan)})
     with pytest.raises(ValueError, match="unknown state to record 'v'"):
         module(spikes, record={"feed": ("v",)})
     with pytest.raises(ValueError, match="unknown projection 'fed' of 'start'. Did you mean 'feed'"):
