@@ -33,24 +33,37 @@ def mix(x):
 
 
 @inlined
-def draw_step(ends, key, trial, step, out):
+def hints(ends):
+    """Where to look for a point: on which neuron's part each of N + 1 marks falls that divide the line evenly."""
+    marks, n = np.empty(ends.size + 1, np.uint32), 0
+    apart = ends[ends.size - 1] / ends.size
+    for k in range(marks.size):
+        while n < ends.size - 1 and ends[n] <= k * apart:
+            n += 1
+        marks[k] = n
+    return marks
+
+
+@inlined
+def draw_step(ends, marks, key, trial, step, out):
     """Write the neurons that fire in this step to `out`, in order; returns how many.
 
-    ends [N]: where each neuron's part of the line ends, the running sum of rate times dt.  out [N].
+    ends [N]: where each neuron's part of the line ends, the running sum of rate times dt.  marks: hints(ends).  out [N].
     """
     last, count, at = ends[ends.size - 1], 0, 0.0
+    scale = min(ends.size / last, 1e300)  # a line may be short beyond measure
     state = mix(mix(key + GOLDEN * np.uint64(trial + 1)) + GOLDEN * np.uint64(step + 1))
     while True:
         state += GOLDEN
         at -= math.log(np.float64((mix(state) >> np.uint64(11)) + np.uint64(1)) * TO_UNIT)  # of 2^-53 … 1
         if not at < last:
             return count
-        # the first neuron whose part ends beyond the point, by bisection without a branch to mispredict
-        n, left = 0, ends.size
-        while left > 1:
-            half = left >> 1
-            n += half if ends[n + half - 1] <= at else 0
-            left -= half
+        # the first neuron whose part ends beyond the point
+        n = np.int64(marks[np.int64(at * scale)])
+        while ends[n] <= at:
+            n += 1
+        while n > 0 and ends[n - 1] > at:  # a mark may be rounded
+            n -= 1
         out[count] = n
         count += 1
         at = ends[n]
@@ -62,11 +75,11 @@ def _events(ends, key, steps, trials):
     expected = ends[-1] * steps * trials
     room = int(expected + 8 * math.sqrt(expected)) + 16
     events = np.empty((3, room), np.int64)
-    out = np.empty(ends.size, np.uint32)
+    out, marks = np.empty(ends.size, np.uint32), hints(ends)
     k = 0
     for t in range(steps):
         for b in range(trials):
-            count = draw_step(ends, key, b, t, out)
+            count = draw_step(ends, marks, key, b, t, out)
             if k + count > events.shape[1]:
                 events = np.concatenate((events, np.empty((3, k + count), np.int64)), axis=1)
             for c in range(count):
@@ -76,26 +89,33 @@ def _events(ends, key, steps, trials):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def stretch(ends, key, first, steps):
-    """Of trial 0, steps first … first + steps - 1: neurons [events] in order, and where each step begins [steps + 1]."""
-    expected = ends[-1] * steps
+def stretch(ends, key, first, shown, steps):
+    """Of trial 0 from step `first` on: neurons [events] in order, and where each step begins [K * steps + 1].
+
+    ends [K, N]: of K stimuli, one after the other, each of which lasts `shown` steps of its `steps`; in the others nothing fires.
+    """
+    expected = ends[:, -1].sum() * shown
     events = np.empty(int(expected + 8 * math.sqrt(expected)) + 16, np.uint32)
-    offsets = np.zeros(steps + 1, np.int64)
-    out = np.empty(ends.size, np.uint32)
-    k = 0
-    for t in range(steps):
-        count = draw_step(ends, key, 0, first + t, out)
-        if k + count > events.size:
-            events = np.concatenate((events, np.empty(k + count, np.uint32)))
-        events[k : k + count] = out[:count]
-        k += count
-        offsets[t + 1] = k
-    return events[:k], offsets
+    offsets = np.zeros(len(ends) * steps + 1, np.int64)
+    out = np.empty(ends.shape[1], np.uint32)
+    n = 0
+    for k in range(len(ends)):
+        marks = hints(ends[k])
+        for t in range(k * steps, k * steps + shown):
+            count = draw_step(ends[k], marks, key, 0, first + t, out)
+            if n + count > events.size:
+                events = np.concatenate((events, np.empty(n + count, np.uint32)))
+            events[n : n + count] = out[:count]
+            n += count
+            offsets[t + 1] = n
+        offsets[k * steps + shown + 1 : (k + 1) * steps + 1] = n
+    return events[:n], offsets
 
 
 def line(rate_hz, size: int, dt_ms: float) -> np.ndarray:
-    """`ends` of draw_step() for rates in Hz, one or [size]."""
-    return np.cumsum(np.broadcast_to(np.asarray(rate_hz, dtype=float) * dt_ms * 1e-3, (size,)))
+    """`ends` of draw_step() for rates in Hz, one, [size] or [K, size]; [size] or [K, size]."""
+    rate_hz = np.asarray(rate_hz, dtype=float)
+    return np.cumsum(np.broadcast_to(rate_hz * dt_ms * 1e-3, (*rate_hz.shape[:-1], size)), axis=-1)
 
 
 def stream(seed: int, source: int) -> np.uint64:

@@ -8,45 +8,18 @@ Indices are unsigned: numba need not ask whether one counts from the end, which 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from spiketwin.models.engines.compiled.intrinsics import wide_vectors
 
 # Only the driver is called from Python; without wrappers the others compile in half the time.
 WITHOUT_WRAPPERS = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 NEVER = -(1 << 40)  # the step of a spike that has not happened
 SYNAPSE, PRE, POST, DELAY = range(4)  # columns of a list of incoming synapses: what is read together lies together
+PAGE, WITHIN = 6, 63  # of the synapses that are due in one step 2**6 lie side by side
 OUTSIDE = 2  # in `warm`: of a neuron with weights beyond the rule's bounds
 kernel = njit(**WITHOUT_WRAPPERS)  # for functions written per model, which are cached with the driver
 shared = njit(cache=True, **WITHOUT_WRAPPERS)
-
-
-@intrinsic
-def wide_vectors(_typing):
-    """Let LLVM use the widest vectors of the processor in the function that calls this, not only 32 bytes of 64."""
-
-    def build(_context, builder, _signature, _arguments):
-        # llvmlite knows no attributes with values, so this goes round its check of names
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-
-    return types.void(), build
-
-
-@intrinsic
-def borrowed(_typing, value):
-    """An array that counts no references, for as long as the caller of the compiled code holds it; anything else as it is.
-
-    Counting is atomic and happens at each call and view: it used to take as long as stepping a hundred neurons.
-    """
-
-    def build(context, builder, _signature, arguments):
-        if not isinstance(value, types.Array):
-            return arguments[0]
-        array = context.make_array(value)(context, builder, arguments[0])
-        array.meminfo, array.parent = (ir.Constant(field.type, None) for field in (array.meminfo, array.parent))
-        return array._getvalue()
-
-    return value(value), build
 
 
 @shared
@@ -157,7 +130,7 @@ def send(
     head, gains,
 ):  # fmt: skip
     """Each spike adds its weights to what arrives after their delays; synapses of warm neurons will learn then."""
-    weights, arriving = weight[b], flight.reshape(flight.size)
+    weights = weight[b]
     size, slots = np.uint64(flight.size), np.int64(flight.shape[0])
     here = now % slots
     shift = np.uint64(here) * np.uint64(flight.shape[1])
@@ -166,7 +139,7 @@ def send(
         gain = scale * gains[i, head[i]]
         for s in range(begin[i], end[i]):
             place = shift + offset[s]
-            arriving[place - size if place >= size else place] += weights[s] * gain
+            flight[0, place - size if place >= size else place] += weights[s] * gain  # rows lie one after the other
         for a in range(warm_n[0]):
             n = warm_list[a]
             if full:
@@ -183,7 +156,7 @@ def send(
                     continue
             slot = here + incoming[q, DELAY]
             slot = slot - slots if slot >= slots else slot
-            due[due_n[slot], slot] = q
+            due[due_n[slot] >> PAGE, slot, due_n[slot] & WITHIN] = q
             due_n[slot] += 1
 
 
@@ -209,7 +182,7 @@ def warm_up(
         h = head[i]
         while steps[i, h] > since:
             slot = (steps[i, h] + incoming[q, DELAY]) % due_n.size
-            due[due_n[slot], slot] = q
+            due[due_n[slot] >> PAGE, slot, due_n[slot] & WITHIN] = q
             due_n[slot] += 1
             h = h - 1 if h > 0 else steps.shape[1] - 1
 

@@ -24,6 +24,7 @@ from numba import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
+from spiketwin.models.engines.compiled.intrinsics import fetch_to_write, place
 from spiketwin.models.engines.compiled.kernels import shared
 
 GRAIN = 64  # neurons; a part begins at a multiple of it, so that it shares no line of the cache and no word of flags with another
@@ -33,16 +34,12 @@ IS_X86 = platform.machine() in ("x86_64", "AMD64")
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
 
-def _place(context, builder, signature, arguments):
-    return builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
-
-
 @intrinsic
 def _publish(_typing, board, index, value):
     """board[index] = value, after everything that this thread has written before."""
 
     def build(context, builder, signature, arguments):
-        builder.store_atomic(arguments[2], _place(context, builder, signature, arguments), "release", 8)
+        builder.store_atomic(arguments[2], place(context, builder, signature, arguments), "release", 8)
         return context.get_dummy_value()
 
     return types.void(board, types.int64, types.int64), build
@@ -53,7 +50,7 @@ def _seen(_typing, board, index):
     """board[index], and with it everything that its writer had written before."""
 
     def build(context, builder, signature, arguments):
-        return builder.load_atomic(_place(context, builder, signature, arguments), "acquire", 8)
+        return builder.load_atomic(place(context, builder, signature, arguments), "acquire", 8)
 
     return types.int64(board, types.int64), build
 
@@ -69,22 +66,6 @@ def _pause(_typing):
         return context.get_dummy_value()
 
     return types.void(), build
-
-
-@intrinsic
-def _fetch_to_write(_typing, board, index):
-    """Let the processor get board[index] for writing, meanwhile."""
-
-    def build(context, builder, signature, arguments):
-        place = builder.bitcast(_place(context, builder, signature, arguments), ir.IntType(8).as_pointer())
-        word = ir.IntType(32)
-        prefetch = get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [place.type, word, word, word]), "llvm.prefetch.p0i8"
-        )
-        builder.call(prefetch, [place, word(1), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(board, types.int64), build
 
 
 @shared
@@ -104,23 +85,23 @@ def _at(board, part, number):
 @shared
 def come(board, part, number, fired):
     """This part comes to meeting `number`. fired: 1 if any of its neurons fired, and was put."""
-    _publish(board.reshape(board.size), _at(board, part, number), (number << 1) | fired)
+    _publish(board, _at(board, part, number), (number << 1) | fired)
 
 
 @shared
 def meet(board, part, number):
     """Wait until every part has come to meeting `number`; whether any neuron fired."""
-    words, fired = board.reshape(board.size), 0
+    fired = 0
     for other in range(board.shape[0]):
-        looks, word = 0, _seen(words, _at(board, other, number))
+        looks, word = 0, _seen(board, _at(board, other, number))
         while word >> 1 < number:
             _pause()
             looks += 1
             if looks > PATIENCE:
                 _sched_yield()
-            word = _seen(words, _at(board, other, number))
+            word = _seen(board, _at(board, other, number))
         fired |= word & 1
-    _fetch_to_write(words, _at(board, part, number + 1))
+    fetch_to_write(board, _at(board, part, number + 1))
     return fired
 
 
@@ -142,6 +123,16 @@ def edges(size: int, parts: int) -> np.ndarray:
     """Where the parts of `size` neurons begin, and where the last one ends [parts + 1]."""
     found = np.array([size * k // parts // GRAIN * GRAIN for k in range(parts)] + [size])
     return found.astype(np.uint64)
+
+
+def aligned(array: np.ndarray, dtype) -> np.ndarray:
+    """A copy that begins at a multiple of 64 bytes: a vector that straddles two cache lines costs twice."""
+    array = np.asarray(array, dtype)
+    room = np.empty(array.nbytes + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    out = room[first : first + array.nbytes].view(dtype).reshape(array.shape)
+    out[...] = array
+    return out
 
 
 def unshared_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -10,7 +10,7 @@ up the one that had arrived.
 
 Shapes: weight, offset (place in flight after the delay) [S] as in Projection.synapses(), by presynaptic neuron; those of neuron
 i are start[i] … start[i+1]. incoming [S, 4]: the same by postsynaptic neuron, those of n from in_start[n] on: which synapse, from
-which neuron, to which, and its delay in steps. flight [slots, N_post or some more]: what arrives. due […, slots]: which synapses
+which neuron, to which, and its delay in steps. flight [slots, N_post or some more]: what arrives. due […, slots, 64]: which synapses
 (rows of incoming) then learn. steps, values [N_pre, M(, traces)]: the last M spikes of a neuron, as a ring, gains [N_pre, M] what each
 of them transmits of a weight. traces, and the largest that they have been, peaks [traces, N_post]. memory [trials, states, S]: what single synapses remember, as it was at step
 touched [trials, S], both by postsynaptic neuron.
@@ -24,8 +24,8 @@ from functools import lru_cache
 import numpy as np
 
 from spiketwin.models.engines import base
-from spiketwin.models.engines.compiled.kernels import DELAY, POST, PRE, SYNAPSE
-from spiketwin.models.engines.compiled.meeting import unshared_zeros
+from spiketwin.models.engines.compiled.kernels import DELAY, PAGE, POST, PRE, SYNAPSE, WITHIN
+from spiketwin.models.engines.compiled.meeting import aligned, unshared_zeros
 from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import GATE, WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
@@ -33,6 +33,7 @@ from spiketwin.models.units import identifiers, unit
 
 CACHE_LINE = 64  # bytes
 POWERS = 4096  # steps for which powers of the decay are tabulated
+AHEAD = 8  # synapses; so far ahead the weights of those that learn are fetched
 GONE = 746  # exp(-746) is zero, but to find that out goes through subnormal numbers: a hundred times slower
 
 # of a projection: what all trials share, and what follows one trial through time
@@ -72,10 +73,10 @@ class PlasticSynapses:
         self.always = not rests(rule)
         self.post = post
         self.fixed: dict[str, object] = {
-            "weight": np.tile(projection.synapse_values(), (trials, 1)).astype(dtype),
+            "weight": aligned(np.tile(projection.synapse_values(), (trials, 1)), dtype),
             "scale": dtype.type(unit(projection.unit or "1")[0]),
             "start": np.searchsorted(pre, np.arange(n_pre + 1)).astype(np.uint64),
-            "offset": (delay * row + post).astype(np.promote_types(np.min_scalar_type(slots * row - 1), np.uint16)),
+            "offset": aligned(delay * row + post, np.promote_types(np.min_scalar_type(slots * row - 1), np.uint16)),
             "in_start": np.searchsorted(post[incoming], np.arange(n_post + 1)).astype(np.int64),
             "incoming": np.stack([incoming, pre[incoming], post[incoming], delay[incoming]], axis=1, dtype=np.uint32, casting="unsafe"),
             "full": len(pre) == n_pre * n_post,
@@ -98,7 +99,10 @@ class PlasticSynapses:
         integer, byte = np.dtype(np.int64), np.dtype(np.uint8)
         self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {
             "flight": ((slots, row), dtype),
-            "due": ((len(pre), slots), np.dtype(np.uint32)),  # rarely full, so by slot last: all but its head is never touched
+            "due": (
+                ((len(pre) >> PAGE) + 1, slots, WITHIN + 1),
+                np.dtype(np.uint32),
+            ),  # rarely full: all but its head is never touched, nor taken
             "due_n": ((slots,), integer),
             # those on their way to the furthest synapse, the one that has just arrived there, and the one before
             "newest": ((n_pre,), integer),
@@ -293,6 +297,11 @@ def _emit(rule: PlasticityRule, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _due(k: str) -> str:
+    """The k-th synapse in the list of this step."""
+    return f"_due[({k}) >> {PAGE}, _slot, ({k}) & {WITHIN}]"
+
+
 def _arrive(rule: PlasticityRule, name: str) -> str:
     """Spikes arrive at step _now: the synapses that are due learn."""
     statements = rule.synapse_statements("pre")
@@ -301,7 +310,9 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
     lines += [
         "    _weights, _slot = _weight[_b], _now % _due_n.size",
         "    for _k in range(_due_n[_slot]):",
-        "        _q = _due[_k, _slot]",
+        f"        if _k + {AHEAD} < _due_n[_slot]:",
+        f"            fetch(_weights, _incoming[{_due(f'_k + {AHEAD}')}, {SYNAPSE}])",
+        f"        _q = {_due('_k')}",
         f"        _s, _i, _n, _at = {SYNAPSE_Q}, {PRE_Q}, {POST_Q}, _now - {DELAY_Q}",
     ]
     # the spike that arrives is among them: before it the traces were what the one before has left

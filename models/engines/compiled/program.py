@@ -13,7 +13,7 @@ import numpy as np
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.meeting import CAN_MEET, edges, new_board, together, unshared_zeros
+from spiketwin.models.engines.compiled.meeting import CAN_MEET, aligned, edges, new_board, together, unshared_zeros
 from spiketwin.models.engines.compiled.plastic import PlasticSynapses
 from spiketwin.models.engines.compiled.source import (
     Cell,
@@ -23,7 +23,7 @@ from spiketwin.models.engines.compiled.source import (
     source,
     used_names,
 )
-from spiketwin.models.engines.poisson import line, stream
+from spiketwin.models.engines.poisson import hints, line, stream
 from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
@@ -99,21 +99,11 @@ def by_trial(spikes: Spikes) -> tuple[np.ndarray, np.ndarray]:
     return (key % N).astype(np.uint32), np.searchsorted(key, np.arange(B * T + 1) * N)
 
 
-def aligned(array: np.ndarray, dtype) -> np.ndarray:
-    """A copy that begins at a multiple of 64 bytes: a vector that straddles two cache lines costs twice."""
-    array = np.asarray(array, dtype)
-    room = np.empty(array.nbytes + 64, np.uint8)
-    first = -room.ctypes.data % 64
-    out = room[first : first + array.nbytes].view(dtype).reshape(array.shape)
-    out[...] = array
-    return out
-
-
 def stretches(start: np.ndarray, post: np.ndarray, edges: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each part of the targets, where the synapses of each presynaptic neuron that reach it begin and end, [N_pre] each."""
     if len(edges) == 2:
         return [(start[:-1], start[1:])]
-    below = [np.concatenate(([0], np.cumsum(post < edge, dtype=np.uint64))) for edge in edges[1:-1]]
+    below = [np.concatenate(([np.uint64(0)], np.cumsum(post < edge, dtype=np.uint64))) for edge in edges[1:-1]]
     cuts = [start[:-1], *(start[:-1] + b[start[1:]] - b[start[:-1]] for b in below), start[1:]]
     return [(np.ascontiguousarray(a), np.ascontiguousarray(b)) for a, b in zip(cuts, cuts[1:])]
 
@@ -196,7 +186,8 @@ class Program:
             origin = ("poisson", index := sources.index(projection.source))
             source = network.sources[index]
             assert isinstance(source, PoissonSource)
-            self.shared[f"ends{index}"] = line(source.rate_hz, source.size, self.run.dt_ms)
+            self.shared[f"ends{index}"] = ends = line(source.rate_hz, source.size, self.run.dt_ms)
+            self.shared[f"marks{index}"] = hints(ends)
             self.shared[f"key{index}"] = stream(self.run.seed, index)
             self.drawn[f"drawn{index}"] = source.size
         if projection.rule:
@@ -334,15 +325,18 @@ class Team:
             whole[..., low:high] = own[name][..., low:high]
         return whole[..., : self.edges[population, -1]]
 
-    def advance(self, position: tuple[int, int], last: int, steps: int, budget: int, origin: int = 0, **given: np.ndarray):
+    def advance(self, position: tuple[int, int], last: int, steps: int, budget: int, origin: int | None = None, **given: np.ndarray):
         """From (trial, step) on by at most `budget` steps: the new (trial, step), and the neurons that fired, per population.
+
+        origin: how many steps the one trial has behind it when step 0 begins; without it all trials begin with nothing behind them.
 
         After Ctrl-C the position is in self.position, and what fired before is lost to the caller."""
         self.fills[:], self.cursors[:] = 0, position
 
         def task(k: int) -> Callable[[], None]:
             arguments = [given.get(n, a) for n, a in zip(self.names, self.arguments[k])]
-            return lambda: self.driver(self.cursors[k], last, steps, budget, self.fills[k], origin, k, self.edges, self.board, *arguments)
+            past = (origin is None, origin or 0)
+            return lambda: self.driver(self.cursors[k], last, steps, budget, self.fills[k], *past, k, self.edges, self.board, *arguments)
 
         if self.parts == 1:
             task(0)()

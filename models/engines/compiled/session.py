@@ -12,7 +12,8 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.kernels import POST, SYNAPSE, forget_now, normalise_now, replace_weights
+from spiketwin.models.engines.compiled.kernels import PAGE, POST, SYNAPSE, WITHIN, forget_now, normalise_now, replace_weights
+from spiketwin.models.engines.compiled.meeting import together
 from spiketwin.models.engines.compiled.plastic import BY_TARGET, PAST, TAKES
 from spiketwin.models.engines.compiled.program import CALL_SECONDS, Program, Team, by_trial
 from spiketwin.models.engines.compiled.source import names_in, source, structure
@@ -69,22 +70,28 @@ class Session:
         """Go on for `duration_ms`.
 
         inputs: source -> Spikes [T, 1, size], or rates in Hz (one, or [size]), from which Poisson trains are drawn. What is
-        not given is silent, a PoissonSource fires at its own rate. input_ms: how long the inputs last, as a stimulus before a rest;
-        all of the run by default. record: as in Engine.run, populations only.
+        not given is silent, a PoissonSource fires at its own rate. Rates [K, size] are a series of K stimuli, each of which has a
+        K-th of the run: one call for many stimuli costs less than many calls, and does the same bit for bit; weights that are to be
+        scaled before each of them need Normalisation(…, every_ms). input_ms: how long inputs last, as a stimulus before a rest,
+        in a series each; all of the run by default. record: as in Engine.run, populations only.
         The recording starts at step 0 of this run; weights are read from the session.
         """
         steps = int(timestep(duration_ms, self.dt_ms))
         if not steps >= 1:
             raise ValueError(f"the run has {steps} steps of {self.dt_ms} ms; lengthen duration_ms = {duration_ms}")
-        shown = steps if input_ms is None else int(timestep(input_ms, self.dt_ms))
-        if not 1 <= shown <= steps:
-            raise ValueError(f"input_ms = {input_ms} is {shown} steps of {self.dt_ms} ms; give 1 … {steps}, the steps of the run")
+        stimuli = _series(inputs or {})
+        if steps % stimuli:
+            raise ValueError(_uneven(steps, self.dt_ms, stimuli, duration_ms))
+        each = steps // stimuli
+        shown = each if input_ms is None else int(timestep(input_ms, self.dt_ms))
+        if not 1 <= shown <= each:
+            raise ValueError(f"input_ms = {input_ms} is {shown} steps of {self.dt_ms} ms; give 1 … {each}, the steps of a stimulus")
         if self._step + steps >= 1 << 31:
             raise ValueError(
                 f"the session has run for {self.time_ms:g} ms, 2**31 steps are all it can count; start a new one with its weights"
             )
         arrays: dict[str, Any] = dict(self._chance)
-        for s, (events, offsets) in enumerate(self._events(inputs or {}, steps, shown)):
+        for s, (events, offsets) in enumerate(self._events(inputs or {}, steps, shown, stimuli)):
             arrays |= {f"events{s}": events, f"offsets{s}": offsets}
         for p, population in enumerate(self.network.populations):
             kept = (record or {}).get(population.name, ())
@@ -105,8 +112,10 @@ class Session:
     def draw(self, inputs: Mapping[str, Spikes | np.ndarray | float], *, duration_ms: float) -> dict[str, Spikes]:
         """The spikes that run(inputs, duration_ms=…) would send now, for another engine or a look at them."""
         steps = int(timestep(duration_ms, self.dt_ms))
-        drawn = {}
-        for q, (events, offsets) in zip(self.network.sources, self._events(inputs, steps)):
+        drawn, stimuli = {}, _series(inputs)
+        if steps % stimuli:
+            raise ValueError(_uneven(steps, self.dt_ms, stimuli, duration_ms))
+        for q, (events, offsets) in zip(self.network.sources, self._events(inputs, steps, steps // stimuli, stimuli)):
             step = np.repeat(np.arange(steps), np.diff(offsets))
             drawn[q.name] = Spikes(step, np.zeros_like(step), events, (steps, 1, q.size), self.dt_ms)
         return drawn
@@ -267,35 +276,55 @@ class Session:
             slot, synapse = due[:, (low <= target) & (target < high)]
             counts[:] = np.bincount(slot, minlength=len(counts))
             for k in np.flatnonzero(counts):
-                lists[: counts[k], k] = synapse[slot == k]
+                lists[_places(counts[k], k)] = synapse[slot == k]
             for flags, listed, count in (warmth[:3], warmth[3:]):
                 found = np.flatnonzero(flags[low:high]) + int(low)
                 listed[: len(found)], count[0] = found, len(found)
 
     def _events(
-        self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int, shown: int | None = None
+        self, inputs: Mapping[str, Spikes | np.ndarray | float], steps: int, shown: int, stimuli: int
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each source: neurons by (step, neuron), and where each step begins. Of given ones all lie in the first `shown` steps."""
+        """Of each source: neurons by (step, neuron), and where each step begins. Of given ones all lie in the first `shown` of each stimulus' steps."""
         sources = self.network.sources
         if strange := [name for name in inputs if name not in [s.name for s in sources]]:
             raise ValueError(unknown(strange[0], "source", "session", [s.name for s in sources]))
         made = []
         for s, q in enumerate(sources):
             given = inputs.get(q.name, q.rate_hz if isinstance(q, PoissonSource) else None)
-            lasting = shown or steps if q.name in inputs else steps
+            lasting = shown if q.name in inputs else steps
             if given is None:
                 made.append((np.empty(0, np.uint32), np.zeros(steps + 1, np.int64)))
                 continue
             if isinstance(given, Spikes):
-                made.append(_silent_after(*by_trial(base._check_spikes(given, q.name, (lasting, 1, q.size), self.dt_ms)), steps))
+                given = base._check_spikes(given, q.name, (lasting if stimuli == 1 else steps, 1, q.size), self.dt_ms)
+                made.append(_silent_after(*by_trial(given), steps))
                 continue
             rate = np.asarray(given, dtype=float)
-            if rate.shape not in ((), (q.size,)) or not rate.min() >= 0 or not rate.max() < np.inf:
+            if rate.shape not in ((), (q.size,), (stimuli, q.size)) or not rate.min() >= 0 or not rate.max() < np.inf:
                 raise ValueError(
-                    f"rates of '{q.name}' must be finite, not negative, and one value or {q.size}, got shape {rate.shape}: {given}"
+                    f"rates of '{q.name}' must be finite, not negative, and one value, {q.size}, or {q.size} for each stimulus, got shape {rate.shape}: {given}"
                 )
-            made.append(_silent_after(*stretch(line(rate, q.size, self.dt_ms), self._keys[s], self._step, lasting), steps))
+            ends = line(rate, q.size, self.dt_ms)
+            if q.name in inputs:
+                ends = np.broadcast_to(ends, (stimuli, q.size))
+            made.append(self._draw(np.atleast_2d(ends), self._keys[s], lasting, steps))
         return made
+
+    def _draw(self, ends: np.ndarray, key: np.uint64, shown: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """stretch(), shared out over the threads."""
+        each, edges = steps // len(ends), np.linspace(0, len(ends), min(self._team.parts, len(ends)) + 1).astype(int)
+        drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+        def task(k: int) -> Callable[[], None]:
+            def draw() -> None:
+                drawn[k] = stretch(ends[edges[k] : edges[k + 1]], key, self._step + edges[k] * each, shown, each)
+
+            return draw
+
+        together([task(k) for k in range(len(edges) - 1)], lambda: 0 in drawn)
+        events, offsets = zip(*(drawn[k] for k in range(len(drawn))))
+        before = np.cumsum([0, *map(len, events)])
+        return np.concatenate(events), np.concatenate([[0], *(some[1:] + n for some, n in zip(offsets, before))])
 
     def _advance(self, arrays: Mapping[str, np.ndarray], steps: int, progress: Callable[[float], None] | None) -> list[list[np.ndarray]]:
         """Run the loop; the neurons that fired, per population, in order."""
@@ -335,6 +364,18 @@ class Session:
         return Recording("compiled", self.scheme, self.dt_ms, spikes, states, final, self.seed)
 
 
+def _series(inputs: Mapping[str, Spikes | np.ndarray | float]) -> int:
+    """How many stimuli the rates among the inputs are a series of."""
+    lengths = {name: len(given) for name, given in inputs.items() if not isinstance(given, Spikes) and np.ndim(given) == 2}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(f"rates must be series of one length, and not of none, got {lengths} stimuli; give each source as many")
+    return next(iter(lengths.values()), 1)
+
+
+def _uneven(steps: int, dt_ms: float, stimuli: int, duration_ms: float) -> str:
+    return f"the run has {steps} steps of {dt_ms} ms, no multiple of the {stimuli} stimuli; change duration_ms = {duration_ms}"
+
+
 def _silent_after(events: np.ndarray, offsets: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Events of a run that goes on without any for `steps` in all."""
     return events, np.concatenate([offsets, np.full(steps + 1 - len(offsets), offsets[-1])])
@@ -343,4 +384,10 @@ def _silent_after(events: np.ndarray, offsets: np.ndarray, steps: int) -> tuple[
 def _listed(due: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Slot and synapse [2, K] of all that is due, in order within each slot."""
     slots = np.repeat(np.arange(len(count)), count)
-    return np.stack([slots, np.concatenate([due[:n, k] for k, n in enumerate(count)])]).astype(np.int64)
+    return np.stack([slots, np.concatenate([due[_places(n, k)] for k, n in enumerate(count)])]).astype(np.int64)
+
+
+def _places(count: int, slot: int) -> tuple[np.ndarray, int, np.ndarray]:
+    """Where the first `count` synapses that are due in a slot stand in `due`."""
+    k = np.arange(count)
+    return k >> PAGE, slot, k & WITHIN

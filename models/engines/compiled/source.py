@@ -36,9 +36,10 @@ from numba import njit
 from numpy import ceil, floor, int32
 
 from spiketwin.models.engines.compiled.meeting import come, meet, put, take
+from spiketwin.models.engines.compiled.intrinsics import borrowed, fetch, wide_vectors
 from spiketwin.models.engines.compiled.kernels import (
-    borrowed, calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
-    receive_gated, record, record_weights, send, warm_up, wide_vectors,
+    calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
+    receive_gated, record, record_weights, send, warm_up,
 )
 from spiketwin.models.engines.poisson import draw_step
 from spiketwin.models.engines.synapse_draws import draw
@@ -49,10 +50,11 @@ arctan, minimum, maximum = atan, min, max
 DRIVER = '''
 
 @njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-def run(cursor, last, steps, budget, fill, origin, part, edges, board, {arguments}):
+def run(cursor, last, steps, budget, fill, fresh, origin, part, edges, board, {arguments}):
     """Advance from cursor = (trial, step) by at most `budget` steps, or until trial `last` or a full list of spikes.
 
-    fill: how many spikes each population's list holds. origin: steps that the trial had behind it when this run began.
+    fill: how many spikes each population's list holds. fresh: whether nothing has happened before the first step of a trial.
+    origin: steps that the trial had behind it when this run began.
     This is thread `part` of those on the board; its neurons of population p are edges[p, part] … edges[p, part + 1].
     """
     wide_vectors()
@@ -169,14 +171,14 @@ def source(cells: tuple[Cell, ...], wires: tuple[Wire, ...]) -> str:
     bodies += [body.replace("@NAME", name) for body, name in learning.items()]
     # numba does not notice a change of functions that are called from another file: their hash is part of this text
     here = Path(__file__)
-    called = here.with_name("kernels.py").read_bytes() + here.with_name("meeting.py").read_bytes()
+    called = b"".join(here.with_name(f"{name}.py").read_bytes() for name in ("intrinsics", "kernels", "meeting"))
     called += b"".join(here.parent.with_name(f"{name}.py").read_bytes() for name in ("vector_math", "poisson", "synapse_draws"))
     version = hashlib.sha256(called).hexdigest()[:16]
     return HEADER.format(version=version) + _helpers(bodies, cells) + "".join(bodies) + _driver(cells, wires, names, rules)
 
 
 def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
-    """Names of run()'s arguments after cursor, last, steps, budget, fill, origin, part, edges and board."""
+    """Names of run()'s arguments after cursor, last, steps, budget, fill, fresh, origin, part, edges and board."""
     names = []
     for p, cell in enumerate(cells):
         names += [f"{array}{p}" for array in cell.arrays]
@@ -192,7 +194,7 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
     for s in sorted({wire.source[1] for wire in wires if wire.source[0] == "spikes"}):
         names += [f"events{s}", f"offsets{s}"]
     for s in poisson_sources(wires):
-        names += [f"ends{s}", f"key{s}", f"drawn{s}"]
+        names += [f"ends{s}", f"marks{s}", f"key{s}", f"drawn{s}"]
     return names
 
 
@@ -298,11 +300,11 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     begin += [f"ring{p}_{r}[:, low{p}:high{p}] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
     plastic = [(w, wire) for w, wire in enumerate(wires) if wire.rule]
     begin += [f"forget({_bounds(wire)}, {rule_arguments('forget', w)})" for w, wire in plastic]
-    step += ["now = origin + t", "if now == 0:", *_indented(begin or ["pass"])]
+    step += ["now = origin + t", "if fresh and t == 0:", *_indented(begin or ["pass"])]
     for w, wire in plastic:
-        step += [f"if hot_n{w}[0] > 0:", f"    fade(now, {rule_arguments('fade', w)})"]
         if wire.normalised:
             step += [f"if now % every{w} == 0:", f"    normalise(now, total{w}, b, {_bounds(wire)}, {rule_arguments('normalise', w)})"]
+        step += [f"if hot_n{w}[0] > 0:", f"    fade(now, {rule_arguments('fade', w)})"]
         step += [f"record_weights(t, b, weight{w}, begin{w}, end{w}, weight_trace{w})"] * wire.recorded
     step += [f"if now % {CALM_EVERY} == 0:", *(f"    calm(states{p}[b], low{p}, high{p})" for p, _ in cell_of)]
     # a call costs some 100 ns for its arrays: none is made in vain
@@ -329,7 +331,7 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
         if wire.rule and wire.rule.every_step:
             given = ["now, b", f"step{w}", _bounds(wire), rule_arguments("go_on", w, wire.rule), *_post_states(wire, cells)]
             step += [f"go_on_{rules[w]}({', '.join(given)})"]
-    step += [f"q{s} = draw_step(ends{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
+    step += [f"q{s} = draw_step(ends{s}, marks{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
     # what comes from outside need not wait for what the other parts have to say
     inside = next((w for w, wire in enumerate(wires) if wire.source[0] == "population"), len(wires))
     for w, wire in enumerate(wires[:inside]):

@@ -6,7 +6,7 @@ import torch
 
 from spiketwin.models import Network, PoissonSource, Population, Projection, get_engine, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
-from spiketwin.models.engines.poisson import poisson, stream
+from spiketwin.models.engines.poisson import draw_step, hints, line, poisson, stream
 from spiketwin.models.engines.torch import TorchNetwork
 
 
@@ -48,6 +48,34 @@ def test_a_step_does_not_depend_on_how_much_is_drawn():
     assert len(short) > 40
     for key in (stream(8, 2), stream(7, 1)):
         assert not poisson(100.0, 20, 2, 30, 1.0, key).equals(short)
+
+
+@pytest.mark.parametrize("shape", ["even", "skewed", "gaps", "short", "one"])
+def test_a_point_falls_on_the_first_neuron_that_ends_beyond_it(shape):
+    rng = np.random.default_rng(5)
+    rates = {
+        "even": np.full(300, 7.0),
+        "skewed": 10 ** rng.uniform(-3, 4, 300),
+        "gaps": rng.random(300) * (rng.random(300) < 0.2),
+        "short": np.where(rng.random(300) < 0.5, 5e-324, 0),
+        "one": np.eye(300)[299],
+    }[shape]
+    ends, drawn, out = line(rates, 300, 1000.0), [], np.empty(300, np.uint32)
+    marks = hints(ends)
+    assert len(marks) == 301 and (np.diff(marks.astype(int)) >= 0).all() and marks.max() < 300
+    for step in range(200):
+        drawn.append(out[: draw_step(ends, marks, stream(0, 0), 0, step, out)].copy())
+    # with the hints of another line, all wrong, the search takes longer and finds the same
+    for misled in (np.zeros_like(marks), np.full_like(marks, 299)):
+        for step in range(200):
+            np.testing.assert_array_equal(out[: draw_step(ends, misled, stream(0, 0), 0, step, out)], drawn[step])
+    assert set(np.concatenate(drawn)) <= set(np.flatnonzero(np.diff(ends, prepend=0)))
+    if shape == "short":
+        assert not len(np.concatenate(drawn))
+    else:
+        counts = np.bincount(np.concatenate(drawn), minlength=300)
+        share = -np.expm1(-rates)
+        assert (np.abs(counts - 200 * share) <= 5 * np.sqrt(200 * share * (1 - share)) + 1).all()
 
 
 def test_high_rates_fill_every_step():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -179,6 +181,44 @@ def test_an_input_that_ends_before_the_run_is_a_stimulus_and_a_rest():
         whole.run({"input": 80.0}, duration_ms=30, input_ms=31)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_series_of_stimuli_is_one_run_after_the_other(threads, monkeypatch):
+    """Bit for bit, weights scaled before each, whatever the number of threads."""
+    monkeypatch.setattr("spiketwin.models.engines.compiled.program.WORTH_MEETING", 1)
+    base = learning_network(size=130)
+    (learning, recurrent), stimuli = base.projections, np.random.default_rng(4).uniform(0, 150, (5, 8))
+    regularly = replace(learning, normalisation=replace(learning.normalisation, every_ms=40.0))
+    whole = CompiledEngine(threads=threads).start(replace(base, projections=(regularly, recurrent)), dt_ms=DT_MS, seed=6)
+    assert whole._team.parts == threads
+    drawn = whole.draw({"input": stimuli}, duration_ms=200)["input"]
+    ran = whole.run({"input": stimuli}, duration_ms=200, input_ms=30).spikes["cells"]
+    one_by_one, steps, neurons = start(base, seed=6), [], []
+    for k, rates in enumerate(stimuli):
+        one_by_one.normalise()
+        spikes = one_by_one.run({"input": rates}, duration_ms=40, input_ms=30).spikes["cells"]
+        steps.append(spikes.step + 80 * k)
+        neurons.append(spikes.neuron)
+    assert len(ran) > 50
+    np.testing.assert_array_equal(ran.step, np.concatenate(steps))
+    np.testing.assert_array_equal(ran.neuron, np.concatenate(neurons))
+    assert_same(whole, one_by_one)
+    # what is drawn for all of a stimulus begins as what was drawn for some of it
+    again = CompiledEngine(threads=threads).start(replace(base, projections=(regularly, recurrent)), dt_ms=DT_MS, seed=6)
+    kept = drawn.step % 80 < 60
+    shown = Spikes(drawn.step[kept], drawn.batch[kept], drawn.neuron[kept], drawn.shape, DT_MS)
+    assert again.run({"input": shown}, duration_ms=200).spikes["cells"].equals(ran)
+
+
+def test_weights_out_of_bounds_before_the_first_run_are_not_forgotten():
+    """Scaled beyond the bounds, a weight is clipped by the first spike that arrives, as in Brian2."""
+    learning = Projection("input", "cells", np.array([[0.5, 0.1]]), "i_syn", "nA", name="w", rule=FAST, normalisation=Normalisation(3.0))
+    session = start(Network([Population("cells", neuron("cuba_lif"), 1)], [learning], [SpikeSource("input", 2)]))
+    session.normalise()
+    assert session.weights("w")[0].tolist() == pytest.approx([2.5, 0.5])
+    session.run({"input": Spikes([1], [0], [0], (4, 1, 2), DT_MS)}, duration_ms=2)
+    assert session.weights("w")[0].tolist() == pytest.approx([1.0, 0.5])
+
+
 def test_a_poisson_source_fires_in_a_session_as_in_a_run():
     base = learning_network()
     network = Network(base.populations, base.projections, [PoissonSource("input", 8, 30.0)])
@@ -284,7 +324,12 @@ def test_a_call_that_took_long_once_does_not_slow_down_what_follows():
         (dict(inputs={"inptu": 5.0}, duration_ms=5), "unknown source 'inptu'"),
         (dict(inputs={"input": -1.0}, duration_ms=5), "rates of 'input' must be finite, not negative"),
         (dict(inputs={"input": np.full(8, np.nan)}, duration_ms=5), "rates of 'input' must be finite"),
-        (dict(inputs={"input": np.ones(7)}, duration_ms=5), "one value or 8, got shape \\(7,\\)"),
+        (dict(inputs={"input": np.ones(7)}, duration_ms=5), "one value, 8, or 8 for each stimulus, got shape \\(7,\\)"),
+        (dict(inputs={"input": np.ones((2, 7))}, duration_ms=5), "or 8 for each stimulus, got shape \\(2, 7\\)"),
+        (dict(inputs={"input": np.ones((3, 8))}, duration_ms=5), "the run has 10 steps of 0.5 ms, no multiple of the 3 stimuli"),
+        (dict(inputs={"input": np.ones((2, 8))}, duration_ms=5, input_ms=3), "input_ms = 3 is 6 steps of 0.5 ms; give 1 … 5"),
+        (dict(inputs={"input": np.ones((0, 8))}, duration_ms=5), "must be series of one length"),
+        (dict(inputs={"input": np.full((2, 8), -1.0)}, duration_ms=5), "must be finite, not negative"),
         (dict(record={"cells": ("u",)}, duration_ms=5), "unknown state to record 'u'"),
         (dict(record={"learning": ("w",)}, duration_ms=5), "unknown population to record 'learning'"),
         (dict(inputs={"input": Spikes([0], [0], [0], (9, 1, 8), DT_MS)}, duration_ms=5), "but the run needs"),
