@@ -72,7 +72,7 @@ def train(config: Config, data: Dataset, seed: int, dts_ms: tuple[float, ...], *
     start = ttfs.network(config, data.inputs, len(data.classes), seed)
     module = TorchNetwork(start, dt_ms=config.dt_ms, scheme=config.scheme, surrogate=fast_sigmoid(config.surrogate_scale))
     several = SeveralSteps(module, dts_ms)
-    losses = {dt: objective(several.at(dt), ttfs.FirstSpikes(data.train, config.at(dt))) for dt in dts_ms}
+    losses = {dt: objective(several.at(dt), ttfs.FirstSpikes(data.train, config.at(dt), data.shape)) for dt in dts_ms}
     held_out = {dt: ttfs.FirstSpikes(data.validation, config.at(dt)) for dt in dts_ms}
     with progress(f"training {NAME} at {', '.join(f'{dt:g}' for dt in dts_ms)} ms, seed {seed}", config.epochs, quiet=quiet) as show:
         history = fit(

@@ -64,6 +64,8 @@ class TTFSConfig:
     """Price of one hidden spike in the loss."""
     input_dropout: float = 0.0
     """Share of input spikes left out at random while training."""
+    flip_probability: float = 0.0
+    """Probability with which a training image is shown as its mirror image, left to right."""
     epochs: int = 30
     """Passes through the training data."""
     batch_size: int = 256
@@ -88,6 +90,8 @@ class FirstSpikes:
 
     samples: Samples
     config: TTFSConfig
+    shape: tuple[int, ...] = ()
+    """Rows and columns of the images, where any are to be mirrored."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -99,10 +103,16 @@ class FirstSpikes:
         grey = np.arange(self.samples.maximum + 1)[None] / self.samples.maximum
         return time_to_first_spike(grey, tau_ms=c.tau_code_ms, threshold=c.code_threshold, tmax_ms=c.tmax_ms, dt_ms=c.dt_ms)
 
-    def batch(self, index: np.ndarray | slice, keep: np.ndarray | None = None) -> Spikes:
-        """Spikes [T, B, N] of the images `index`; those of pixels where `keep` [B, N] is False are left out."""
+    def batch(self, index: np.ndarray | slice, keep: np.ndarray | None = None, mirrored: np.ndarray | None = None) -> Spikes:
+        """Spikes [T, B, N] of the images `index`; those of pixels where `keep` [B, N] is False are left out.
+
+        mirrored: bool [B], which images are shown left to right.
+        """
         step_of, time_of = self._by_grey
         images, T = self.samples.images[index], self.code.shape[0]
+        if mirrored is not None:
+            images = images.copy()
+            images[mirrored] = images[mirrored].reshape(-1, *self.shape)[:, :, ::-1].reshape(-1, images.shape[1])
         step = step_of[images].ravel()
         fires = step < T if keep is None else (step < T) & keep.ravel()
         where = np.flatnonzero(fires).astype(np.int32)

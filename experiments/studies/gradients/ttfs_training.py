@@ -48,7 +48,7 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
     with progress(f"training {experiment}, seed {seed}", config.epochs, quiet=quiet) as show:
         history = fit(
             module,
-            objective(module, FirstSpikes(data.train, config)),
+            objective(module, FirstSpikes(data.train, config, data.shape)),
             lambda: percent(predict(module, held_out) == data.validation.labels),
             samples=len(data.train),
             schedule=schedule(config),
@@ -67,7 +67,8 @@ def objective(run: Run, spikes: FirstSpikes) -> Loss:
 
     def loss(index: np.ndarray, rng: np.random.Generator):
         keep = rng.random((len(index), inputs)) >= config.input_dropout if config.input_dropout else None
-        found = run({INPUT: spikes.batch(index, keep)}, record={OUTPUT: ("v",)})
+        mirrored = rng.random(len(index)) < config.flip_probability if config.flip_probability else None
+        found = run({INPUT: spikes.batch(index, keep, mirrored)}, record={OUTPUT: ("v",)})
         v, hidden = found.states[OUTPUT]["v"] * 1e3, found.spikes[HIDDEN]
         value = max_cross_entropy(v, labels[index].to(v.device))
         if config.regulariser:
