@@ -77,7 +77,9 @@ def trains(rates_hz: np.ndarray, numbers: np.ndarray, protocol: Protocol, seed: 
 
     steps = round(protocol.image_ms / protocol.dt_ms)
     key = np.random.SeedSequence([seed, 3]).generate_state(1, np.uint64)[0]
-    drawn = [stretch(line(rates[None], rates.size, protocol.dt_ms), key, int(n) * steps, steps, steps) for rates, n in zip(rates_hz, numbers)]
+    drawn = [
+        stretch(line(rates[None], rates.size, protocol.dt_ms), key, int(n) * steps, steps, steps) for rates, n in zip(rates_hz, numbers)
+    ]
     step = np.concatenate([np.repeat(np.arange(steps), np.diff(offsets)) for _, offsets in drawn])
     trial = np.repeat(np.arange(len(drawn)), [len(events) for events, _ in drawn])
     return Spikes(step, trial, np.concatenate([events for events, _ in drawn]), (steps, *np.shape(rates_hz)), protocol.dt_ms)

@@ -20,7 +20,7 @@ SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks
 
 @dataclass(frozen=True)
 class Config:
-    """The grid. All else is as in fashion_ttfs."""
+    """The grid. Initial weights and the threshold of the time code are those of the thesis; all else is as in fashion_ttfs."""
 
     hidden: tuple[int, ...] = (50, 100, 200)
     """Hidden neurons."""
@@ -42,7 +42,13 @@ class Config:
 
 def base(config: Config) -> fashion_ttfs.Config:
     return fashion_ttfs.Config(
-        weight_scale=0.2, epochs=config.epochs, learning_rate=config.learning_rate, dt_ms=config.dt_ms, larger=0, replayed=0
+        weight_scale=0.2,
+        code_threshold=0.2,
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        dt_ms=config.dt_ms,
+        larger=0,
+        replayed=0,
     )
 
 
