@@ -273,7 +273,9 @@ def _change(rule: PlasticityRule, indent: int) -> list[str]:
         "    if _newest[_i] > _at:",
         "        _h = _head[_i]",
         "        while _steps[_i, _h] > _at:",
-        f"            _flight[(_steps[_i, _h] + {DELAY_Q}) % _flight.shape[0], _n] += ({WEIGHT} - _old) * _scale * _gains[_i, _h]",
+        f"            _row = _slot + _steps[_i, _h] + {DELAY_Q} - _now",  # no further than the ring is long: no division
+        "            _row = _row - _flight.shape[0] if _row >= _flight.shape[0] else _row",
+        f"            _flight[_row, _n] += ({WEIGHT} - _old) * _scale * _gains[_i, _h]",
         "            _h = _h - 1 if _h > 0 else _steps.shape[1] - 1",
     ]
     return _remember(rule, indent) + [f"{' ' * indent}{line}" for line in lines]
@@ -308,7 +310,7 @@ def _arrive(rule: PlasticityRule, name: str) -> str:
     pre, post = (_read(statements, rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("arrive", name, "_now, _b", rule), *_constants(rule)]
     lines += [
-        "    _weights, _slot = _weight[_b], _now % _due_n.size",
+        "    _weights, _slot = _weight[_b], _now % _flight.shape[0]",
         "    for _k in range(_due_n[_slot]):",
         f"        if _k + {AHEAD} < _due_n[_slot]:",
         f"            fetch(_weights, _incoming[{_due(f'_k + {AHEAD}')}, {SYNAPSE}])",
@@ -328,7 +330,7 @@ def _learn(rule: PlasticityRule, name: str) -> str:
     pre, post = (_read(statements, rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("learn", name, "_now, _b, _ids, _first, _last", rule), *_constants(rule)]
     lines += [
-        "    _weights = _weight[_b]",
+        "    _weights, _slot = _weight[_b], _now % _flight.shape[0]",
         "    for _k in range(_first, _last):",
         "        _n = _ids[_k]",
         "        warm_up(_now, _n, _in_start, _incoming, _newest, _steps, _head, _due, _due_n, "
@@ -354,7 +356,7 @@ def _go_on(rule: PlasticityRule, name: str) -> str:
     statements = rule.synapse_statements("every")
     pre, post = (_read([*_condition(rule), *statements], rule.traces[side]) for side in ("pre", "post"))
     lines = [*_head("go_on", name, "_now, _b, dt, _low, _high", rule), *_constants(rule)]
-    lines += ["    _weights = _weight[_b]", "    for _n in range(_low, _high):"]
+    lines += ["    _weights, _slot = _weight[_b], _now % _flight.shape[0]", "    for _n in range(_low, _high):"]
     lines += [f"        _was_{x} = {x} = _traces[{k}, _n]" for k, x in post] + _read_states(rule, 8)
     lines += [f"        if not ({rule.every_step_if}):", "            continue"] * bool(rule.every_step_if)
     lines += ["        for _q in range(_in_start[_n], _in_start[_n + 1]):"]
