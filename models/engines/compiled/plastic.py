@@ -25,7 +25,7 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.kernels import DELAY, PAGE, POST, PRE, SYNAPSE, WITHIN
-from spiketwin.models.engines.compiled.meeting import aligned, unshared_zeros
+from spiketwin.models.engines.compiled.meeting import aligned, unshared
 from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import GATE, WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
@@ -125,7 +125,8 @@ class PlasticSynapses:
 
     def moving(self) -> dict[str, np.ndarray]:
         """The arrays that follow a trial; the driver's forget() prepares them."""
-        return {name: unshared_zeros(*shape) for name, shape in self.shapes.items()}
+        # what is due is written before it is read: memory that another session has left need not be cleared
+        return {name: unshared(*shape, np.empty if name == "due" else np.zeros) for name, shape in self.shapes.items()}
 
 
 def spread_row(size: int, dtype: np.dtype) -> int:

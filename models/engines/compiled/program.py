@@ -13,7 +13,7 @@ import numpy as np
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.meeting import CAN_MEET, aligned, edges, new_board, together, unshared_zeros
+from spiketwin.models.engines.compiled.meeting import CAN_MEET, aligned, edges, new_board, together, unshared
 from spiketwin.models.engines.compiled.plastic import PlasticSynapses
 from spiketwin.models.engines.compiled.source import (
     Cell,
@@ -301,15 +301,15 @@ class Team:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         program = self.program
-        own = {name: unshared_zeros(shape, program.dtype) for name, shape in program.slots.items()}
+        own = {name: unshared(shape, program.dtype) for name, shape in program.slots.items()}
         own |= {name: np.empty(size, np.uint32) for name, size in program.drawn.items()}
         for p, size in enumerate(program.sizes):
-            fired = unshared_zeros(((size + 7) // 8 * 8,), np.dtype(np.uint8))
-            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": unshared_zeros((size,), np.dtype(np.int32))}
+            fired = unshared(((size + 7) // 8 * 8,), np.dtype(np.uint8))
+            own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": unshared((size,), np.dtype(np.int32))}
             own[f"ids{p}"] = np.empty(LIST_SIZE + size + 8, np.uint32)
             if self.parts > 1:
                 states = program.shared[f"states{p}"]
-                own[f"states{p}"] = unshared_zeros(states.shape, states.dtype)
+                own[f"states{p}"] = unshared(states.shape, states.dtype)
         for w, plastic in program.plastic.items():
             own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
         return own
