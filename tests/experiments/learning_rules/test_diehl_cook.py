@@ -113,7 +113,7 @@ def test_presentations_equal_those_of_brian2(images):
         (lambda: Protocol(image_ms=0), "image_ms = 0 must be positive"),
         (lambda: Protocol(rest_ms=0.1), "rest_ms = 0.1 must last a step"),
         (lambda: present(start(**SMALL), np.full(100, 255)), "between 255 and 255; scale them to 0 … 1"),
-        (lambda: present(start(**SMALL), np.zeros(64)), "one value or 100, got shape"),
+        (lambda: present(start(**SMALL), np.zeros(64)), "one value, 100, or 100 for each stimulus, got shape"),
     ],
 )
 def test_mistakes_are_named(make, message):
