@@ -33,8 +33,8 @@ def mix(x):
 
 
 @inlined
-def hints(ends):
-    """Where to look for a point: on which neuron's part each of N + 1 marks falls that divide the line evenly."""
+def mark(ends):
+    """`marks`, where to look for a point: on which neuron's part each of N + 1 marks falls that divide the line evenly."""
     marks, n = np.empty(ends.size + 1, np.uint32), 0
     apart = ends[ends.size - 1] / ends.size
     for k in range(marks.size):
@@ -48,7 +48,7 @@ def hints(ends):
 def draw_step(ends, marks, key, trial, step, out):
     """Write the neurons that fire in this step to `out`, in order; returns how many.
 
-    ends [N]: where each neuron's part of the line ends, the running sum of rate times dt.  marks: hints(ends).  out [N].
+    ends [N]: where each neuron's part of the line ends, the running sum of rate times dt.  marks: mark(ends).  out [N].
     """
     last, count, at = ends[ends.size - 1], 0, 0.0
     scale = min(ends.size / last, 1e300)  # a line may be short beyond measure
@@ -75,7 +75,7 @@ def _events(ends, key, steps, trials):
     expected = ends[-1] * steps * trials
     room = int(expected + 8 * math.sqrt(expected)) + 16
     events = np.empty((3, room), np.int64)
-    out, marks = np.empty(ends.size, np.uint32), hints(ends)
+    out, marks = np.empty(ends.size, np.uint32), mark(ends)
     k = 0
     for t in range(steps):
         for b in range(trials):
@@ -100,7 +100,7 @@ def stretch(ends, key, first, shown, steps):
     out = np.empty(ends.shape[1], np.uint32)
     n = 0
     for k in range(len(ends)):
-        marks = hints(ends[k])
+        marks = mark(ends[k])
         for t in range(k * steps, k * steps + shown):
             count = draw_step(ends[k], marks, key, 0, first + t, out)
             if n + count > events.size:

@@ -75,6 +75,11 @@ class TTFSConfig:
     decay: bool = True
     """Whether the learning rate falls to 0 along half a cosine."""
 
+    def __post_init__(self) -> None:
+        for name in ("flip_probability", "input_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is a share; give 0 … 1")
+
     @property
     def resistance_mohm(self) -> float:
         """The resistance at which a step adds 1 mV to the membrane per nA of synaptic current."""

@@ -11,7 +11,6 @@ and asks for the line that it will write next while nobody reads it.
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -26,6 +25,7 @@ from numba.extending import intrinsic
 
 from spiketwin.models.engines.compiled.intrinsics import fetch_to_write, place
 from spiketwin.models.engines.compiled.kernels import shared
+from spiketwin.models.engines.compiled.memory import unshared
 
 GRAIN = 64  # neurons; a part begins at a multiple of it, so that it shares no line of the cache and no word of flags with another
 PATIENCE = 4000  # looks at the board, some ten microseconds; then the thread offers its core to others
@@ -123,26 +123,6 @@ def edges(size: int, parts: int) -> np.ndarray:
     """Where the parts of `size` neurons begin, and where the last one ends [parts + 1]."""
     found = np.array([size * k // parts // GRAIN * GRAIN for k in range(parts)] + [size])
     return found.astype(np.uint64)
-
-
-def aligned(array: np.ndarray, dtype) -> np.ndarray:
-    """A copy that begins at a multiple of 64 bytes: a vector that straddles two cache lines costs twice."""
-    array = np.asarray(array, dtype)
-    room = np.empty(array.nbytes + 64, np.uint8)
-    first = -room.ctypes.data % 64
-    out = room[first : first + array.nbytes].view(dtype).reshape(array.shape)
-    out[...] = array
-    return out
-
-
-def unshared(shape: tuple[int, ...], dtype: np.dtype, make: Callable = np.zeros) -> np.ndarray:
-    """Zeros, or what `make` makes else, in cache lines in which nothing else lies: to write where another thread reads its own costs both a hundred nanoseconds.
-
-    Memory that is never touched is never taken."""
-    size = math.prod(shape) * dtype.itemsize
-    room = make(-(-size // 128) * 128 + 128, np.uint8)
-    first = -room.ctypes.data % 128
-    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def new_board(populations: int, parts: int) -> np.ndarray:

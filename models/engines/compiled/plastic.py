@@ -25,13 +25,12 @@ import numpy as np
 
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.kernels import DELAY, PAGE, POST, PRE, SYNAPSE, WITHIN
-from spiketwin.models.engines.compiled.meeting import aligned, unshared
+from spiketwin.models.engines.compiled.memory import aligned, spread_row, unshared
 from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import GATE, WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
 from spiketwin.models.units import identifiers, unit
 
-CACHE_LINE = 64  # bytes
 POWERS = 4096  # steps for which powers of the decay are tabulated
 AHEAD = 8  # synapses; so far ahead the weights of those that learn are fetched
 GONE = 746  # exp(-746) is zero, but to find that out goes through subnormal numbers: a hundred times slower
@@ -127,15 +126,6 @@ class PlasticSynapses:
         """The arrays that follow a trial; the driver's forget() prepares them."""
         # what is due is written before it is read: memory that another session has left need not be cleared
         return {name: unshared(*shape, np.empty if name == "due" else np.zeros) for name, shape in self.shapes.items()}
-
-
-def spread_row(size: int, dtype: np.dtype) -> int:
-    """Elements of a row that is an odd number of cache lines long, of a table whose rows are written to at random.
-
-    A neuron's places in all rows would else fall into few sets of the cache, and drive each other out of it.
-    """
-    line = CACHE_LINE // dtype.itemsize
-    return (-(-size // line) | 1) * line
 
 
 @lru_cache(maxsize=64)

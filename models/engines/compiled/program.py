@@ -13,7 +13,8 @@ import numpy as np
 from spiketwin.models.discretisation import derive
 from spiketwin.models.engines import base
 from spiketwin.models.engines.compiled.cache import load
-from spiketwin.models.engines.compiled.meeting import CAN_MEET, aligned, edges, new_board, together, unshared
+from spiketwin.models.engines.compiled.meeting import CAN_MEET, edges, new_board, together
+from spiketwin.models.engines.compiled.memory import aligned, unshared
 from spiketwin.models.engines.compiled.plastic import PlasticSynapses
 from spiketwin.models.engines.compiled.source import (
     Cell,
@@ -23,7 +24,7 @@ from spiketwin.models.engines.compiled.source import (
     source,
     used_names,
 )
-from spiketwin.models.engines.poisson import hints, line, stream
+from spiketwin.models.engines.poisson import line, mark, stream
 from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.threads import run_parts
 from spiketwin.models.network import Convolution, PoissonSource, Population, Projection
@@ -187,7 +188,7 @@ class Program:
             source = network.sources[index]
             assert isinstance(source, PoissonSource)
             self.shared[f"ends{index}"] = ends = line(source.rate_hz, source.size, self.run.dt_ms)
-            self.shared[f"marks{index}"] = hints(ends)
+            self.shared[f"marks{index}"] = mark(ends)
             self.shared[f"key{index}"] = stream(self.run.seed, index)
             self.drawn[f"drawn{index}"] = source.size
         if projection.rule:

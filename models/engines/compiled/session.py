@@ -69,7 +69,7 @@ class Session:
     ) -> Recording:
         """Go on for `duration_ms`.
 
-        inputs: source -> Spikes [T, 1, size], or rates in Hz (one, or [size]), from which Poisson trains are drawn. What is
+        inputs: source -> Spikes [T, 1, size], T the steps of the input, of the whole run beside a series; or rates in Hz (one, or [size]), from which Poisson trains are drawn. What is
         not given is silent, a PoissonSource fires at its own rate. Rates [K, size] are a series of K stimuli, each of which has a
         K-th of the run: one call for many stimuli costs less than many calls, and does the same bit for bit; weights that are to be
         scaled before each of them need Normalisation(…, every_ms). input_ms: how long inputs last, as a stimulus before a rest,
@@ -368,7 +368,7 @@ def _series(inputs: Mapping[str, Spikes | np.ndarray | float]) -> int:
     """How many stimuli the rates among the inputs are a series of."""
     lengths = {name: len(given) for name, given in inputs.items() if not isinstance(given, Spikes) and np.ndim(given) == 2}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        raise ValueError(f"rates must be series of one length, and not of none, got {lengths} stimuli; give each source as many")
+        raise ValueError(f"series of rates must have as many stimuli for each source, at least one, but they have {lengths}")
     return next(iter(lengths.values()), 1)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from spiketwin.models import Network, PoissonSource, Population, Projection, get_engine, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
-from spiketwin.models.engines.poisson import draw_step, hints, line, poisson, stream
+from spiketwin.models.engines.poisson import draw_step, line, mark, poisson, stream
 from spiketwin.models.engines.torch import TorchNetwork
 
 
@@ -61,11 +61,11 @@ def test_a_point_falls_on_the_first_neuron_that_ends_beyond_it(shape):
         "one": np.eye(300)[299],
     }[shape]
     ends, drawn, out = line(rates, 300, 1000.0), [], np.empty(300, np.uint32)
-    marks = hints(ends)
+    marks = mark(ends)
     assert len(marks) == 301 and (np.diff(marks.astype(int)) >= 0).all() and marks.max() < 300
     for step in range(200):
         drawn.append(out[: draw_step(ends, marks, stream(0, 0), 0, step, out)].copy())
-    # with the hints of another line, all wrong, the search takes longer and finds the same
+    # with the marks of another line, all wrong, the search takes longer and finds the same
     for misled in (np.zeros_like(marks), np.full_like(marks, 299)):
         for step in range(200):
             np.testing.assert_array_equal(out[: draw_step(ends, misled, stream(0, 0), 0, step, out)], drawn[step])

@@ -190,6 +190,8 @@ def test_a_series_of_stimuli_is_one_run_after_the_other(threads, monkeypatch):
     regularly = replace(learning, normalisation=replace(learning.normalisation, every_ms=40.0))
     whole = CompiledEngine(threads=threads).start(replace(base, projections=(regularly, recurrent)), dt_ms=DT_MS, seed=6)
     assert whole._team.parts == threads
+    # of one type for all threads: numba would compile the network for each type anew
+    assert {whole._team.array(name, part).dtype for name in ("begin0", "end0") for part in range(threads)} == {np.dtype(np.uint64)}
     drawn = whole.draw({"input": stimuli}, duration_ms=200)["input"]
     ran = whole.run({"input": stimuli}, duration_ms=200, input_ms=30).spikes["cells"]
     one_by_one, steps, neurons = start(base, seed=6), [], []
@@ -328,7 +330,10 @@ def test_a_call_that_took_long_once_does_not_slow_down_what_follows():
         (dict(inputs={"input": np.ones((2, 7))}, duration_ms=5), "or 8 for each stimulus, got shape \\(2, 7\\)"),
         (dict(inputs={"input": np.ones((3, 8))}, duration_ms=5), "the run has 10 steps of 0.5 ms, no multiple of the 3 stimuli"),
         (dict(inputs={"input": np.ones((2, 8))}, duration_ms=5, input_ms=3), "input_ms = 3 is 6 steps of 0.5 ms; give 1 … 5"),
-        (dict(inputs={"input": np.ones((0, 8))}, duration_ms=5), "must be series of one length"),
+        (
+            dict(inputs={"input": np.ones((0, 8))}, duration_ms=5),
+            "must have as many stimuli for each source, at least one, but they have {'input': 0}",
+        ),
         (dict(inputs={"input": np.full((2, 8), -1.0)}, duration_ms=5), "must be finite, not negative"),
         (dict(record={"cells": ("u",)}, duration_ms=5), "unknown state to record 'u'"),
         (dict(record={"learning": ("w",)}, duration_ms=5), "unknown population to record 'learning'"),

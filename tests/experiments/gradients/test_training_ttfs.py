@@ -43,6 +43,21 @@ def test_batches_of_first_spikes_are_those_of_the_encoder():
     assert np.array_equal(spikes.batch(index, keep).dense(), direct.dense() * keep)
 
 
+def test_mirrored_images_spike_as_their_mirror_images():
+    config, data = digits_ttfs.Config(flip_probability=0.5), load("digits")
+    before = data.train.images.copy()
+    spikes = ttfs.FirstSpikes(data.train, config, data.shape)
+    plain, some = spikes.batch(slice(0, 3)).dense(), spikes.batch(slice(0, 3), mirrored=np.array([True, False, True])).dense()
+    assert np.array_equal(data.train.images, before)
+    rows = plain.reshape(*plain.shape[:2], 8, 8)
+    assert not np.array_equal(rows, rows[..., ::-1])
+    for k, expected in enumerate((rows[:, 0, :, ::-1], rows[:, 1], rows[:, 2, :, ::-1])):
+        assert np.array_equal(some[:, k].reshape(expected.shape), expected)
+    for name in ("flip_probability", "input_dropout"):
+        with pytest.raises(ValueError, match=f"{name} = 1.5 is a share; give 0 … 1"):
+            digits_ttfs.Config(**{name: 1.5})
+
+
 @pytest.fixture(scope="module")
 def small():
     """Twelve epochs of a small network."""
