@@ -1,11 +1,12 @@
 """Threads that step one network together: each has a stretch of the neurons, and after each step they tell each other who fired.
 
 A part does all that belongs to its neurons: states, what arrives at them, the synapses that reach them. So no two threads write
-to one place, each neuron sums what it receives in the same order as in one piece, and nothing but the list of spikes has to meet.
+to one place, each neuron sums what it receives in the same order as in one piece, and nothing but the list of spikes has to meet:
+of those populations that reach beyond their part. These step first, so that the others' step hides what the meeting takes.
 
 The board [parts, 2, width] holds what each part said at the last two meetings, in turn: who is late for one can read it until it
-comes to the next itself. One word says that a part has come and whether any of its neurons fired; only then numbers and lists
-follow. A word takes some hundred nanoseconds from core to core, so a part speaks as soon as it knows, listens as late as it can,
+comes to the next itself. One word says that a part has come, whether any of its neurons fired, only then numbers and lists
+follow, and whether it has room for no more spikes, whereupon all stop after this step. A word takes some hundred nanoseconds from core to core, so a part speaks as soon as it knows, listens as late as it can,
 and asks for the line that it will write next while nobody reads it.
 """
 
@@ -29,6 +30,7 @@ from spiketwin.models.engines.compiled.memory import unshared
 
 GRAIN = 64  # neurons; a part begins at a multiple of it, so that it shares no line of the cache and no word of flags with another
 PATIENCE = 4000  # looks at the board, some ten microseconds; then the thread offers its core to others
+FIRED, FULL = 1, 2  # what a part says when it comes
 CAN_MEET = sys.platform != "win32"  # sched_yield is POSIX
 IS_X86 = platform.machine() in ("x86_64", "AMD64")
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
@@ -83,26 +85,26 @@ def _at(board, part, number):
 
 
 @shared
-def come(board, part, number, fired):
-    """This part comes to meeting `number`. fired: 1 if any of its neurons fired, and was put."""
-    _publish(board, _at(board, part, number), (number << 1) | fired)
+def come(board, part, number, said):
+    """This part comes to meeting `number`. said: FIRED if any neurons did, which were put; FULL if a list may not hold the next step."""
+    _publish(board, _at(board, part, number), (number << 2) | said)
 
 
 @shared
 def meet(board, part, number):
-    """Wait until every part has come to meeting `number`; whether any neuron fired."""
-    fired = 0
+    """Wait until every part has come to meeting `number`; what any of them said."""
+    said = 0
     for other in range(board.shape[0]):
         looks, word = 0, _seen(board, _at(board, other, number))
-        while word >> 1 < number:
+        while word >> 2 < number:
             _pause()
             looks += 1
             if looks > PATIENCE:
                 _sched_yield()
             word = _seen(board, _at(board, other, number))
-        fired |= word & 1
+        said |= word & (FIRED | FULL)
     fetch_to_write(board, _at(board, part, number + 1))
-    return fired
+    return said
 
 
 @shared
@@ -110,7 +112,7 @@ def take(board, mail, part, turn, p, ids, first):
     """Write the neurons of population p that fired in any part to ids[first:last]; where this part's own begin and end, and last."""
     own_first = own_last = last = first
     for other in range(board.shape[0]):
-        count = board[other, turn, 1 + p] if board[other, turn, 0] & 1 else 0
+        count = board[other, turn, 1 + p] if board[other, turn, 0] & FIRED else 0
         if other == part:
             own_first, own_last = last, last + count
         for k in range(count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from threading import Event
@@ -21,6 +21,7 @@ from spiketwin.models.engines.compiled.source import (
     Wire,
     driver_arguments,
     operations,
+    reaching_out,
     source,
     used_names,
 )
@@ -84,6 +85,11 @@ def by_source(projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarra
         matrix = matrix.sorted_indices()
     post = matrix.indices.view(np.uint32) if matrix.indices.dtype == np.int32 else matrix.indices
     return matrix.indptr, post, matrix.data if scale == 1 else matrix.data * scale
+
+
+def is_straight(start: np.ndarray, post: np.ndarray, targets: int) -> bool:
+    """Whether each presynaptic neuron k reaches neuron k alone, of as many targets."""
+    return len(post) == len(start) - 1 == targets and bool((start[:-1] == post).all() and (post == np.arange(targets)).all())
 
 
 def by_trial(spikes: Spikes) -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +176,6 @@ class Program:
         self.shared |= {
             f"which{p}": np.array([spec.states.index(s) for s in kept], np.int64),
             f"period{p}": base.refractory_steps(population, run.dt_ms).astype(np.int32),
-            f"counts{p}": np.zeros((B, T), np.int32),
         }
         return cell
 
@@ -200,7 +205,8 @@ class Program:
         target = populations.index(projection.target)
         if s.kind != "dense":
             self.reaching[w] = target, s.start, s.post
-        return Wire(origin, target, network.populations[target].neuron.states.index(projection.receptor), ring, s.kind)
+        state = network.populations[target].neuron.states.index(projection.receptor)
+        return Wire(origin, target, state, ring, s.kind, straight=is_straight(s.start, s.post, network.populations[target].size))
 
     def _add_plastic(self, w: int, projection: Projection, rule: PlasticityRule, origin: tuple[str, int]) -> Wire:
         run, populations = self.run, self.run.network.populations
@@ -215,7 +221,7 @@ class Program:
         target = [p.name for p in populations].index(projection.target)
         self.reaching[w] = target, synapses.fixed["start"], synapses.post
         state = populations[target].neuron.states.index(projection.receptor)
-        return Wire(origin, target, state, -1, "plastic", rule, regular, recorded)
+        return Wire(origin, target, state, -1, "plastic", rule, normalised=regular, recorded=recorded)
 
     def parts(self, threads: int, steps: int = 1 << 40) -> int:
         """Into how many parts it pays to cut the neurons, each stepped by a thread of its own, for a run of so many steps."""
@@ -228,6 +234,7 @@ class Program:
         """Run all trials on at most `threads` threads: each takes some of the trials, or where they are too few some of the neurons."""
         driver, trials = load(source(self.cells, self.wires)).run, self.run.trials
         parts = self.parts(threads // trials, trials * self.run.steps)
+        self.shared |= {f"counts{p}": np.zeros((parts, trials, self.run.steps), np.int32) for p in range(len(self.cells))}
         limits = np.linspace(0, trials, (1 if parts > 1 else min(threads, trials)) + 1).astype(int)
         blocks = [Block(int(a), int(b), [[] for _ in self.cells]) for a, b in zip(limits, limits[1:], strict=False)]
         total, stop = trials * self.run.steps, Event()
@@ -258,6 +265,7 @@ class Program:
             if time.perf_counter() - started < CALL_SECONDS / 4:
                 budget = min(4 * budget, total)
             report()
+        self.shared |= {f"weight{w}": team.weights(w) for w in self.plastic}
 
     def recording(self) -> Recording:
         """What execute() left, checked to be finite."""
@@ -266,7 +274,7 @@ class Program:
             names = population.neuron.states
             final[population.name] = {s: self.shared[f"states{p}"][:, k].copy() for k, s in enumerate(names)}
             base.require_finite(population, final[population.name], run.scheme, run.dt_ms)
-            cell = np.repeat(np.arange(run.trials * run.steps), self.shared[f"counts{p}"].ravel())
+            cell = np.repeat(np.arange(run.trials * run.steps), self.shared[f"counts{p}"].sum(axis=0).ravel())
             batch, step = np.divmod(cell, run.steps)
             spikes[population.name] = Spikes(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
             if kept := run.record.get(population.name, ()):
@@ -296,6 +304,7 @@ class Team:
         for w, (target, start, post) in program.reaching.items():
             for own, (begin, end) in zip(self.own, stretches(start, post, self.edges[target])):
                 own |= {f"begin{w}": begin, f"end{w}": end}
+        self.reach = reaching_out(program.wires)  # of these populations each part lists all that fire, of others its own
         self.names = driver_arguments(program.cells, program.wires)
         self.arguments = [[self.array(n, k) for n in self.names] for k in range(parts)]
         self.cursors, self.fills = np.zeros((parts, 2), np.int64), np.zeros((parts, len(program.sizes)), np.int64)
@@ -307,12 +316,14 @@ class Team:
         for p, size in enumerate(program.sizes):
             fired = unshared(((size + 7) // 8 * 8,), np.dtype(np.uint8))
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": unshared((size,), np.dtype(np.int32))}
-            own[f"ids{p}"] = np.empty(LIST_SIZE + size + 8, np.uint32)
+            own[f"ids{p}"] = np.empty(LIST_SIZE + 2 * size, np.uint32)
             if self.parts > 1:
                 states = program.shared[f"states{p}"]
                 own[f"states{p}"] = unshared(states.shape, states.dtype)
         for w, plastic in program.plastic.items():
             own |= {f"{name}{w}": array for name, array in plastic.moving().items()}
+            if self.parts > 1:
+                own[f"weight{w}"] = aligned(program.shared[f"weight{w}"].copy(), program.dtype)
         return own
 
     def array(self, name: str, part: int = 0):
@@ -325,6 +336,15 @@ class Team:
         for own, low, high in zip(self.own[1:], self.edges[population, 1:], self.edges[population, 2:]):
             whole[..., low:high] = own[name][..., low:high]
         return whole[..., : self.edges[population, -1]]
+
+    def weights(self, w: int) -> np.ndarray:
+        """Weights [trials, synapses] of a plastic projection, each as the thread has it whose neuron it reaches."""
+        target, post = self.program.wires[w].target, self.program.plastic[w].post
+        whole = np.asarray(self.array(f"weight{w}"))
+        for part in range(1, self.parts):
+            its = post >= self.edges[target, part]
+            whole = np.where(its, self.array(f"weight{w}", part), whole)
+        return whole
 
     def advance(self, position: tuple[int, int], last: int, steps: int, budget: int, origin: int | None = None, **given: np.ndarray):
         """From (trial, step) on by at most `budget` steps: the new (trial, step), and the neurons that fired, per population.
@@ -350,7 +370,17 @@ class Team:
             finally:
                 for p, name in enumerate(names):
                     self.program.shared[name][...] = self.gathered(name, p)
-        return self.position, [self.own[0][f"ids{p}"][:count].copy() for p, count in enumerate(self.fills[0].tolist())]
+        return self.position, [self._fired(p, position, steps, given) for p in range(len(self.program.sizes))]
+
+    def _fired(self, p: int, begin: tuple[int, int], steps: int, given: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The neurons of population p that fired since `begin`, in order of steps."""
+        lists = [own[f"ids{p}"][:count] for own, count in zip(self.own, self.fills[:, p])]
+        if p in self.reach or not any(map(len, lists[1:])):
+            return lists[0].copy()
+        window = slice(*(trial * steps + step for trial, step in (begin, self.position)))
+        counts = np.asarray((self.program.shared | given)[f"counts{p}"])
+        when = [np.repeat(np.arange(window.stop - window.start), some.reshape(-1)[window]) for some in counts]
+        return np.concatenate(lists)[np.argsort(np.concatenate(when), kind="stable")]
 
     @property
     def position(self) -> tuple[int, int]:

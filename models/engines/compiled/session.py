@@ -97,7 +97,7 @@ class Session:
             kept = (record or {}).get(population.name, ())
             if strange := [state for state in kept if state not in population.neuron.states]:
                 raise ValueError(unknown(strange[0], "state to record", population.name, population.neuron.states))
-            arrays[f"counts{p}"] = np.zeros((1, steps), np.int32)
+            arrays[f"counts{p}"] = np.zeros((self._team.parts, 1, steps), np.int32)
             arrays[f"which{p}"] = np.array([population.neuron.states.index(state) for state in kept], np.int64)
             arrays[f"trace{p}"] = np.empty((len(kept), steps, 1, population.size), self._program.dtype)
             for name in ("noise", "uniform"):
@@ -134,14 +134,16 @@ class Session:
     def weights(self, name: str):
         """The weights of a plastic projection now, [N_post, N_pre] dense or sparse as declared, in its unit; a copy."""
         w, projection = self._projection(name)
-        return projection.matrix(self._program.shared[f"weight{w}"][0].copy())
+        return projection.matrix(self._team.weights(w)[0].copy())
 
     def total(self, name: str, neurons: np.ndarray | None = None) -> np.ndarray:
         """The sum of the weights that reach each target of a plastic projection, or each of `neurons`, in its unit; zero for none."""
         w, _ = self._projection(name)
-        weight, start, incoming = self._program.shared[f"weight{w}"][0], *self._arrays(w, ("in_start", "incoming"))
+        start, incoming = self._arrays(w, ("in_start", "incoming"))
+        weight = [self._team.array(f"weight{w}", part)[0] for part in range(self._team.parts)]
         neurons = np.arange(len(start) - 1) if neurons is None else np.asarray(neurons, int)
-        sums = [weight[incoming[start[n] : start[n + 1], SYNAPSE]].sum(dtype=float) for n in neurons]
+        part = np.searchsorted(self._team.edges[self._program.wires[w].target, 1:-1], neurons, side="right")
+        sums = [weight[k][incoming[start[n] : start[n + 1], SYNAPSE]].sum(dtype=float) for n, k in zip(neurons, part)]
         return np.array(sums)
 
     def set_weights(self, name: str, weights) -> None:
@@ -252,8 +254,8 @@ class Session:
         kept |= {name: team.gathered(name, int(name[4:].split("_")[0])) for name in self._program.slots}
         kept |= {f"hold{p}": team.gathered(f"hold{p}", p) for p in range(len(team.edges))}
         for w in plastic:
-            shared = ("weight", *(("memory", "touched") if self.network.projections[w].rule.memory else ()))
-            kept |= {f"{n}{w}": np.asarray(team.array(f"{n}{w}")) for n in shared}
+            kept[f"weight{w}"] = team.weights(w)
+            kept |= {f"{n}{w}": np.asarray(team.array(f"{n}{w}")) for n in ("memory", "touched") if self.network.projections[w].rule.memory}
             kept |= {f"{n}{w}": team.gathered(f"{n}{w}", self._program.wires[w].target) for n in BY_TARGET}
             kept |= {f"{n}{w}": np.asarray(team.array(f"{n}{w}")) for n in PAST}  # the same for every thread
         return kept
@@ -356,7 +358,7 @@ class Session:
             name, values = population.name, self._program.shared[f"states{p}"]
             final[name] = {s: values[:, k].copy() for k, s in enumerate(population.neuron.states)}
             base.require_finite(population, final[name], self.scheme, self.dt_ms)
-            step = np.repeat(np.arange(steps), arrays[f"counts{p}"][0])
+            step = np.repeat(np.arange(steps), arrays[f"counts{p}"].sum(axis=(0, 1)))
             neurons = ids[p][0] if len(ids[p]) == 1 else np.concatenate(ids[p])
             spikes[name] = Spikes(step, np.zeros_like(step), neurons, (steps, 1, population.size), self.dt_ms)
             if name in record:

@@ -35,7 +35,7 @@ from math import atan, cos, cosh, log1p, sin, sinh, sqrt, tan
 from numba import njit
 from numpy import ceil, floor, int32
 
-from spiketwin.models.engines.compiled.meeting import come, meet, put, take
+from spiketwin.models.engines.compiled.meeting import FIRED, FULL, come, meet, put, take
 from spiketwin.models.engines.compiled.intrinsics import borrowed, fetch, wide_vectors
 from spiketwin.models.engines.compiled.kernels import (
     calm, collect, deliver, deliver_delayed, deliver_dense, fade, forget, hold_for, hold_on, kernel, normalise, receive,
@@ -58,7 +58,7 @@ def run(cursor, last, steps, budget, fill, fresh, origin, part, edges, board, {a
     This is thread `part` of those on the board; its neurons of population p are edges[p, part] … edges[p, part + 1].
     """
     wide_vectors()
-    parts, meeting = board.shape[0], max(board[part, 0, 0], board[part, 1, 0]) >> 1
+    parts, meeting = board.shape[0], max(board[part, 0, 0], board[part, 1, 0]) >> 2
 '''
 
 
@@ -106,7 +106,8 @@ class Wire:
     """What the code of a projection depends on. source: ('population', 'spikes' given or 'poisson' drawn, index); state: index of
     the receptor; ring: its index among the target's rings, -1 to add to the state at once.
     kind: 'dense' or 'sparse' where all delays are equal, 'delayed' where they differ, 'plastic' where weights follow `rule`;
-    normalised: at regular times; recorded: the weights of every step are kept."""
+    straight: neuron k reaches neuron k alone, of a population of the same size; normalised: at regular times; recorded: the weights
+    of every step are kept."""
 
     source: tuple[str, int]
     target: int
@@ -114,6 +115,7 @@ class Wire:
     ring: int
     kind: str
     rule: PlasticityRule | None = None
+    straight: bool = False
     normalised: bool = False
     recorded: bool = False
 
@@ -196,6 +198,11 @@ def driver_arguments(cells: Iterable[Cell], wires: Iterable[Wire]) -> list[str]:
     for s in poisson_sources(wires):
         names += [f"ends{s}", f"marks{s}", f"key{s}", f"drawn{s}"]
     return names
+
+
+def reaching_out(wires: Iterable[Wire]) -> set[int]:
+    """Populations whose spikes reach neurons of other threads; of the others each thread lists its own."""
+    return {wire.source[1] for wire in wires if wire.source[0] == "population" and not wire.straight}
 
 
 def poisson_sources(wires: Iterable[Wire]) -> list[int]:
@@ -292,10 +299,8 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     out += ["b, t = cursor[0], cursor[1]"]
     out += [f"k{p} = m{p} = fill[{p}]" for p, _ in cell_of]
     out += [f"low{p}, high{p} = edges[{p}, part], edges[{p}, part + 1]" for p, _ in cell_of]
-    out += ["for _ in range(budget):"]
-    step = ["if b == last:", "    break"]
-    for p, _ in spiking:
-        step += [f"if m{p} + states{p}.shape[2] > ids{p}.size:", "    break"]
+    out += ["said = 0", "for _ in range(budget):"]
+    step = ["if b == last or said & FULL:", "    break"]
     begin = [f"hold{p}[low{p}:high{p}] = 0" for p, cell in cell_of if "hold" in cell.arrays]
     begin += [f"ring{p}_{r}[:, low{p}:high{p}] = 0" for p, cell in cell_of for r in range(len(cell.rings))]
     plastic = [(w, wire) for w, wire in enumerate(wires) if wire.rule]
@@ -310,47 +315,45 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     # a call costs some 100 ns for its arrays: none is made in vain
     for p, _ in cell_of:
         step += [f"if which{p}.size > 0:", f"    record(t, b, states{p}, low{p}, high{p}, which{p}, trace{p})"]
-    step += [
-        f"integrate_{names[p]}(now, t, b, low{p}, high{p}, {', '.join(f'{a}{p}' for a in _arguments(cell, INTEGRATE))})"
-        for p, cell in cell_of
-    ]
-    for p, _ in spiking:
-        step += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, low{p}, high{p}, ids{p}, m{p})", f"first{p}, last{p} = k{p}, m{p}"]
-    for p, cell in spiking:
-        match cell.spec.refractory_kind:
-            case "time":
-                step += [f"if last{p} > first{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, first{p}, last{p}, now)"]
-            case "condition":
-                step += [f"if last{p} > first{p}:", f"    hold_on(hold{p}, ids{p}, first{p}, last{p})"]
+    reach = reaching_out(wires)
+    out_of_part = [p for p, cell in spiking if p in reach]
     if spiking:
-        fired = " or ".join(f"m{p} > k{p}" for p, _ in spiking)
-        step += ["if parts > 1:", "    meeting += 1", f"    fired = 1 if {fired} else 0", "    if fired:"]
-        step += [f"        put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p, _ in spiking]
-        step += ["    come(board, part, meeting, fired)"]
+        full = " or ".join(f"m{p} + 2*states{p}.shape[2] > ids{p}.size" for p, _ in spiking)
+        step += [f"said = FULL if {full} else 0"]
+    for p in out_of_part:
+        step += _stepped(p, cells[p], names[p])
+    if spiking:
+        step += ["if parts > 1:", "    meeting += 1"]
+        if out_of_part:
+            step += [f"    if {' or '.join(f'm{p} > k{p}' for p in out_of_part)}:", "        said |= FIRED"]
+            step += [f"        put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p in out_of_part]
+        step += ["    come(board, part, meeting, said)"]
+    for p, cell in cell_of:
+        step += [] if p in out_of_part else _stepped(p, cell, names[p])
     for w, wire in plastic:
         if wire.rule and wire.rule.every_step:
             given = ["now, b", f"step{w}", _bounds(wire), rule_arguments("go_on", w, wire.rule), *_post_states(wire, cells)]
             step += [f"go_on_{rules[w]}({', '.join(given)})"]
     step += [f"q{s} = draw_step(ends{s}, marks{s}, key{s}, b, now, drawn{s})" for s in poisson_sources(wires)]
-    # what comes from outside need not wait for what the other parts have to say
-    inside = next((w for w, wire in enumerate(wires) if wire.source[0] == "population"), len(wires))
-    for w, wire in enumerate(wires[:inside]):
+    # what is known in this part need not wait for what the others have to say
+    waits = next((w for w, wire in enumerate(wires) if wire.source[0] == "population" and not wire.straight), len(wires))
+    for w, wire in enumerate(wires[:waits]):
         step += _sent(w, wire, cells, rules[w])
+    early = [w for w, wire in plastic if w < waits and not (wire.rule and wire.rule.post_states)]
+    for w in early:
+        step += _learnt(w, wires[w], cells, rules[w])
     if spiking:
-        step += ["if parts > 1 and meet(board, part, meeting):"]
-        step += [f"    first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p, _ in spiking]
-        step += ["if part == 0:", *(f"    counts{p}[b, t] = m{p} - k{p}" for p, _ in spiking)]
-    # ids[first:last] are this part's neurons, ids[k:m] all that fired
-    for w, wire in enumerate(wires[inside:], inside):
-        if wire.source[0] != "population" or cells[wire.source[1]].spec.threshold:
-            step += _sent(w, wire, cells, rules[w])
+        step += ["if parts > 1:", "    said = meet(board, part, meeting)"]
+        if out_of_part:
+            step += ["    if said & FIRED:"]
+            step += [f"        first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p in out_of_part]
+            step += ["if part == 0:", *(f"    counts{p}[0, b, t] = m{p} - k{p}" for p in out_of_part)]
+        step += [f"counts{p}[part, b, t] = m{p} - k{p}" for p, _ in spiking if p not in reach]
+    # ids[first:last] are this part's neurons, ids[k:m] all that fired, where they reach other parts
+    for w, wire in enumerate(wires[waits:], waits):
+        step += _sent(w, wire, cells, rules[w])
     for w, wire in plastic:
-        if cells[wire.target].spec.threshold:
-            ids = f"ids{wire.target}, first{wire.target}, last{wire.target}"
-            step += [
-                f"if last{wire.target} > first{wire.target}:",
-                f"    learn_{rules[w]}({', '.join(['now, b', ids, rule_arguments('learn', w, wire.rule), *_post_states(wire, cells)])})",
-            ]
+        step += [] if w in early else _learnt(w, wire, cells, rules[w])
     step += [_reception(p, cell, receptor, f"ring{p}_{r}") for p, cell in cell_of for r, receptor in enumerate(cell.rings)]
     for p, cell in spiking:
         if cell.spec.reset_statements:
@@ -382,11 +385,38 @@ def _fired(wire: Wire) -> str:
     return f"ids{index}, k{index}, m{index}"
 
 
+def _stepped(p: int, cell: Cell, name: str) -> list[str]:
+    """Lines that step this part's neurons of a population, and list those that fired."""
+    arguments = ", ".join(f"{a}{p}" for a in _arguments(cell, INTEGRATE))
+    lines = [f"integrate_{name}(now, t, b, low{p}, high{p}, {arguments})"]
+    if not cell.spec.threshold:
+        return lines
+    lines += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, low{p}, high{p}, ids{p}, m{p})", f"first{p}, last{p} = k{p}, m{p}"]
+    match cell.spec.refractory_kind:
+        case "time":
+            lines += [f"if last{p} > first{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, first{p}, last{p}, now)"]
+        case "condition":
+            lines += [f"if last{p} > first{p}:", f"    hold_on(hold{p}, ids{p}, first{p}, last{p})"]
+    return lines
+
+
 def _sent(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
-    """Lines that send the spikes of this step through a projection."""
+    """Lines that send the spikes of this step through a projection; a population without threshold has none."""
+    kind, index = wire.source
+    if kind == "population" and not cells[index].spec.threshold:
+        return []
     _, first, beyond = _fired(wire).split(", ")
     sent = [f"if {beyond} > {first}:"]
     return [*sent, *_plastic_delivery(w, wire, cells, rule)] if wire.rule else [*sent, f"    {_delivery(w, wire)}"]
+
+
+def _learnt(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:
+    """Lines by which the synapses to the neurons that fired learn."""
+    p = wire.target
+    if not cells[p].spec.threshold:
+        return []
+    given = ["now, b", f"ids{p}, first{p}, last{p}", rule_arguments("learn", w, wire.rule), *_post_states(wire, cells)]
+    return [f"if last{p} > first{p}:", f"    learn_{rule}({', '.join(given)})"]
 
 
 def _plastic_delivery(w: int, wire: Wire, cells: tuple[Cell, ...], rule: str) -> list[str]:

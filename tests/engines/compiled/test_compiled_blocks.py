@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from spiketwin.experiments.studies.learning_rules.diehl_cook import EXCITATORY, INHIBITORY, INPUT, LEARNING, all_but_own, build
 from spiketwin.models.engines.base import prepare
 from spiketwin.models.engines.compiled import CompiledEngine, program
 from spiketwin.models.network import Network, PoissonSource, Population, Projection, SpikeSource
@@ -142,6 +143,30 @@ def test_neurons_that_send_each_other_spikes_meet_after_each_step(monkeypatch, l
             (before,) = (p.synapse_values() for p in net.projections if p.name == "learning")
             assert (other.weights["learning"] != before).any()
             np.testing.assert_array_equal(other.weights["learning"], whole.weights["learning"])
+
+
+@pytest.mark.parametrize("length", [program.LIST_SIZE, 1])
+def test_neurons_whose_spikes_stay_in_their_part_are_listed_apart(monkeypatch, length):
+    """Excitatory spikes reach one inhibitory neuron each; lists of both fill up, at different steps of different parts."""
+    monkeypatch.setattr(program, "WORTH_MEETING", 1)
+    monkeypatch.setattr(program, "WORTH_WAKING", 1)
+    net = build(150, inputs=40, seed=3, homeostasis={"theta_plus": 0.0}, inhibition=lambda n: all_but_own(n, 0.05))
+    session = CompiledEngine(threads=1).start(net, dt_ms=DT_MS, scheme="euler", seed=5)
+    whole = session.run({INPUT: 100.0}, duration_ms=400, record={EXCITATORY: ("v",)})
+    assert len(whole.spikes[EXCITATORY]) > 100 and len(whole.spikes[INHIBITORY]) > 100
+    monkeypatch.setattr(program, "LIST_SIZE", length)
+    for threads in (2, 3):
+        shared = CompiledEngine(threads=threads).start(net, dt_ms=DT_MS, scheme="euler", seed=5)
+        assert shared._team.parts == threads and shared._team.reach == {1}
+        parts = [shared.run({INPUT: 100.0}, duration_ms=some, record={EXCITATORY: ("v",)}) for some in (150, 250)]
+        for name in (EXCITATORY, INHIBITORY):
+            first, then, both = (run.spikes[name] for run in (*parts, whole))
+            np.testing.assert_array_equal(np.concatenate([first.step, then.step + first.shape[0]]), both.step)
+            np.testing.assert_array_equal(np.concatenate([first.neuron, then.neuron]), both.neuron)
+        np.testing.assert_array_equal(np.concatenate([run.states[EXCITATORY]["v"] for run in parts]), whole.states[EXCITATORY]["v"])
+        np.testing.assert_array_equal(shared.weights(LEARNING), session.weights(LEARNING))
+        np.testing.assert_array_equal(shared.total(LEARNING), session.total(LEARNING))
+        np.testing.assert_array_equal(shared.total(LEARNING, [149, 3]), session.total(LEARNING, [149, 3]))
 
 
 def test_a_session_saved_with_one_number_of_threads_goes_on_with_another(monkeypatch, tmp_path):
