@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from spiketwin.models.discretisation import stability_limit, unsupported_reason
+from spiketwin.models.discretisation.stability import REAL_STABILITY
 from spiketwin.models.network import Network, PoissonSource, Population
 from spiketwin.models.recording import Record, Recording
 from spiketwin.models.spec import unknown
@@ -249,6 +250,8 @@ def _check_drive(given, key: str, steps: int, trials: int, size: int) -> np.ndar
 
 
 def _check_stable(population: Population, scheme: str, dt_ms: float) -> None:
+    if scheme not in REAL_STABILITY:
+        return
     values = {**population.parameter_values(), **population.drive_values(), **population.initial_values()}
     limit_ms = stability_limit(population.neuron, scheme, values) * 1e3
     if dt_ms > limit_ms:

@@ -41,6 +41,16 @@ def borrowed(_typing, value):
     return value(value), build
 
 
+@intrinsic
+def trailing_zeros(_typing, word):
+    """How many bits of a word that is not 0 are 0 below its lowest 1."""
+
+    def build(_context, builder, _signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return word(word), build
+
+
 def _fetch(array, index, to_write):
     def build(context, builder, signature, arguments):
         address = builder.bitcast(place(context, builder, signature, arguments), ir.IntType(8).as_pointer())

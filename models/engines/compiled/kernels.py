@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from spiketwin.models.engines.compiled.intrinsics import wide_vectors
+from spiketwin.models.engines.compiled.intrinsics import trailing_zeros, wide_vectors
 
 # Only the driver is called from Python; without wrappers the others compile in half the time.
 WITHOUT_WRAPPERS = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -23,20 +23,26 @@ shared = njit(cache=True, **WITHOUT_WRAPPERS)
 
 
 @shared
-def collect(fired, words, low, high, ids, k):
-    """Append the neurons whose flag is set to `ids` from position k; words: the same flags, eight at a time."""
+def collect(words, low, high, ids, k):
+    """Append the neurons whose flag is set to `ids` from position k. words: the flags, bytes of 0 or 1, eight at a time."""
     any_fired = np.uint64(0)
     first, last = low >> np.uint64(3), (high + np.uint64(7)) >> np.uint64(3)
     for w in range(first, last):  # in vectors: in most steps that is all
         any_fired |= words[w]
     if any_fired == 0:
         return k
+    # each word is kept, the next one in its place where it is zero: no branch that the processor could guess wrong
+    place = beyond = k + np.int64(high - low)  # where no neuron will be listed
     for w in range(first, last):
-        if words[w] != 0:
-            for n in range(w << np.uint64(3), (w << np.uint64(3)) + np.uint64(8)):
-                if fired[n] != 0:
-                    ids[k] = n
-                    k += 1
+        ids[beyond] = w
+        beyond += np.int64(words[w] != 0)
+    for here in range(place, beyond):
+        w = np.uint64(ids[here])
+        flags = words[w]
+        while flags != 0:
+            ids[k] = (w << np.uint64(3)) + (trailing_zeros(flags) >> np.uint64(3))
+            k += 1
+            flags &= flags - np.uint64(1)
     return k
 
 

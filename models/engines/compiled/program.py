@@ -38,6 +38,7 @@ CALL_SECONDS = 0.1  # a call into compiled code lasts at most about this long, s
 LIST_SIZE = 1 << 16  # spikes of a population that are collected, at least, before they are copied out
 WORTH_MEETING = 10_000  # operations of a step, for each thread: fewer take less time than the meeting after them
 DRIVE_HZ, PLASTIC_OPERATIONS = 10, 6  # spikes that a learning synapse is taken to carry, and what one of them takes
+OPERATION_S = 1e-9  # what an operation takes at most, roughly
 WORTH_WAKING = 1e7  # operations of a run, for each thread; to wake a thread takes a tenth of a millisecond
 
 
@@ -144,6 +145,7 @@ class Program:
         self.drawn: dict[str, int] = {}  # Poisson sources that the loop draws: room for the spikes of a step
         self.shared: dict[str, object] = {}  # read by all threads, or written by each for its own trials
         self.plastic: dict[int, PlasticSynapses] = {}
+        self.static = sum(len(s.post) for s in synapses if s)  # synapses
         self.reaching: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}  # sparse projections: target population, start and post
         self.slots = {f"ring{p}_{r}": (n, populations[p].size) for p, name in enumerate(order) for r, n in enumerate(rings[name].values())}
         self.cells = tuple(self._add_population(p, population, tuple(rings[population.name])) for p, population in enumerate(populations))
@@ -223,10 +225,15 @@ class Program:
         state = populations[target].neuron.states.index(projection.receptor)
         return Wire(origin, target, state, -1, "plastic", rule, normalised=regular, recorded=recorded)
 
+    @property
+    def work(self) -> float:
+        """About how many operations a step takes, but for the spikes that pass synapses which do not learn."""
+        learning = sum(len(s.post) for s in self.plastic.values()) * DRIVE_HZ * self.run.dt_s * PLASTIC_OPERATIONS
+        return sum(size * operations(cell) for size, cell in zip(self.sizes, self.cells)) + learning
+
     def parts(self, threads: int, steps: int = 1 << 40) -> int:
         """Into how many parts it pays to cut the neurons, each stepped by a thread of its own, for a run of so many steps."""
-        work = sum(size * operations(cell) for size, cell in zip(self.sizes, self.cells))
-        work += sum(len(s.post) for s in self.plastic.values()) * DRIVE_HZ * self.run.dt_s * PLASTIC_OPERATIONS
+        work = self.work
         most = min(work / WORTH_MEETING, steps * work / WORTH_WAKING)
         return max(1, min(threads, int(most))) if CAN_MEET else 1
 
@@ -254,7 +261,9 @@ class Program:
         self.ids = [np.concatenate([some for block in blocks for some in block.ids[p]]) for p in range(len(self.cells))]
 
     def _advance(self, team: Team, block: Block, stop: Event, report: Callable[[], None]) -> None:
-        budget, steps = 256, self.run.steps
+        steps = self.run.steps
+        busy_s = (self.work + self.static * DRIVE_HZ * self.run.dt_s) * OPERATION_S
+        budget = max(int(CALL_SECONDS / 4 / busy_s), 1)
         total, position = steps * self.run.trials, (block.first, 0)
         while position[0] < block.last and not stop.is_set():
             started = time.perf_counter()
@@ -274,8 +283,11 @@ class Program:
             names = population.neuron.states
             final[population.name] = {s: self.shared[f"states{p}"][:, k].copy() for k, s in enumerate(names)}
             base.require_finite(population, final[population.name], run.scheme, run.dt_ms)
-            cell = np.repeat(np.arange(run.trials * run.steps), self.shared[f"counts{p}"].sum(axis=0).ravel())
-            batch, step = np.divmod(cell, run.steps)
+            counts = self.shared[f"counts{p}"].sum(axis=0)
+            batch, step = (
+                np.repeat(np.arange(run.trials), counts.sum(axis=1)),
+                np.repeat(np.tile(np.arange(run.steps), run.trials), counts.ravel()),
+            )
             spikes[population.name] = Spikes(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
             if kept := run.record.get(population.name, ()):
                 states[population.name] = dict(zip(kept, self.shared[f"trace{p}"], strict=True))
@@ -316,7 +328,7 @@ class Team:
         for p, size in enumerate(program.sizes):
             fired = unshared(((size + 7) // 8 * 8,), np.dtype(np.uint8))
             own |= {f"fired{p}": fired, f"words{p}": fired.view(np.uint64), f"hold{p}": unshared((size,), np.dtype(np.int32))}
-            own[f"ids{p}"] = np.empty(LIST_SIZE + 2 * size, np.uint32)
+            own[f"ids{p}"] = np.empty(LIST_SIZE + 3 * size + 8, np.uint32)  # what is collected takes some room beyond it
             if self.parts > 1:
                 states = program.shared[f"states{p}"]
                 own[f"states{p}"] = unshared(states.shape, states.dtype)

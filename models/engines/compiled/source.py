@@ -391,7 +391,7 @@ def _stepped(p: int, cell: Cell, name: str) -> list[str]:
     lines = [f"integrate_{name}(now, t, b, low{p}, high{p}, {arguments})"]
     if not cell.spec.threshold:
         return lines
-    lines += [f"k{p}, m{p} = m{p}, collect(fired{p}, words{p}, low{p}, high{p}, ids{p}, m{p})", f"first{p}, last{p} = k{p}, m{p}"]
+    lines += [f"k{p}, m{p} = m{p}, collect(words{p}, low{p}, high{p}, ids{p}, m{p})", f"first{p}, last{p} = k{p}, m{p}"]
     match cell.spec.refractory_kind:
         case "time":
             lines += [f"if last{p} > first{p}:", f"    hold_for(hold{p}, period{p}, ids{p}, first{p}, last{p}, now)"]
