@@ -197,7 +197,7 @@ def simulated_neurons(quick: bool) -> Curve:
 
 
 def simulated_synapses(quick: bool) -> Curve:
-    """10,000 neurons: 10^5 to 2 · 10^7 synapses."""
+    """10,000 neurons: 10^5 to 10^7 synapses."""
     values = (10, 20) if quick else (10, 100, 1000)
     return simulated(
         "simulated synapses", "synapses per neuron, of 10,000 neurons, 0.1 s", values, "degree", neurons=10_000, duration_ms=100.0

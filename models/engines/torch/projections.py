@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
@@ -15,10 +14,12 @@ from torch.nn import functional
 from spiketwin.models.engines.base import delay_steps
 from spiketwin.models.engines.fused.kernels import CROSSOVER
 from spiketwin.models.engines.torch.kernels.event_convolution import convolution
+from spiketwin.models.engines.torch.kernels.sparse_product import csr, sparse_product
 from spiketwin.models.network import Convolution, Projection
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import unit
 
+MOST_ENTRIES = 1 << 25  # of a sparse matrix that is multiplied with its zeros
 # spikes [M, N_pre] -> increments [M, N_post]
 Transmit = Callable[[Tensor], Tensor]
 
@@ -89,8 +90,8 @@ class DenseProjection(WeightedProjection):
 class SparseProjection(WeightedProjection):
     """weight [synapses], ordered by (post, pre).
 
-    Multiplies as CSR when no gradient is needed. With gradients as a dense matrix of zeros elsewhere:
-    torch forms the dense gradient of a sparse factor at every step anyway.
+    Multiplies as CSR when no gradient is needed. With gradients as a dense matrix of zeros elsewhere, which torch multiplies faster, as
+    long as it is small enough; a larger one stays sparse.
     """
 
     def __init__(self, projection: Projection, dt_ms: float, dtype: torch.dtype) -> None:
@@ -116,15 +117,12 @@ class SparseProjection(WeightedProjection):
     def _map(self, post: Tensor, column: Tensor, values: Tensor, blocks: int) -> Transmit:
         n_post, n_pre = self.projection.shape
         shape = (n_post, n_pre * blocks)
-        if torch.is_grad_enabled():
-            return _linear(values.new_zeros(shape).index_put((post, column), values, accumulate=True))
-        order = torch.argsort(post * shape[1] + column)
-        start = torch.zeros(n_post + 1, dtype=torch.int64, device=values.device)
-        start[1:] = torch.bincount(post, minlength=n_post).cumsum(0)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            matrix = torch.sparse_csr_tensor(start, column[order], values[order], shape, check_invariants=False)
-        return lambda spikes: (matrix @ spikes.t().contiguous()).t()
+        if not torch.is_grad_enabled():
+            matrix = csr(post, column, values, shape)
+            return lambda spikes: (matrix @ spikes.t().contiguous()).t()
+        if shape[0] * shape[1] > MOST_ENTRIES:
+            return lambda spikes: sparse_product(spikes, values, post, column, n_post)
+        return _linear(values.new_zeros(shape).index_put((post, column), values, accumulate=True))
 
     def weights(self):
         import scipy.sparse

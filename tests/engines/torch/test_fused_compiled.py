@@ -92,13 +92,44 @@ def test_a_million_neurons():
     one_to_one = scipy.sparse.eye_array(size, format="csr") * 30.0
     net = Network([Population("cells", spec, size)], [Projection("in", "cells", one_to_one, "i_syn", unit="nA")], [SpikeSource("in", size)])
     module = TorchNetwork(net, dt_ms=1.0, surrogate=fast_sigmoid(5.0), kernels="fused")
-    every_third = np.arange(0, size, 3)
-    spikes = Spikes(np.zeros(len(every_third), int), np.zeros(len(every_third), int), every_third, (4, 1, size), 1.0)
-    fired = module({"in": spikes}).spikes["cells"]
-    assert torch.equal(fired.sum(0)[0] > 0, torch.arange(size) % 3 == 0)
-    fired.sum().backward()
-    gradient = module.projections["in_to_cells_i_syn"].weight.grad
-    assert (gradient[::3] > 0).all() and gradient.count_nonzero() == len(every_third)
+    weight = module.projections["in_to_cells_i_syn"].weight
+    for every in (3, 1):  # few spikes, gathered one by one, and all neurons at once, by a sparse product
+        active = np.arange(0, size, every)
+        step, neurons = np.divmod(np.arange(2 * len(active)), len(active))
+        spikes = Spikes(step, np.zeros_like(step), active[neurons], (4, 1, size), 1.0)
+        fired = module({"in": spikes}).spikes["cells"]
+        assert torch.equal(fired.sum(0)[0] > 0, torch.arange(size) % every == 0)
+        (gradient,) = torch.autograd.grad(fired.sum(), [weight])
+        assert (gradient[::every] > 0).all() and gradient.count_nonzero() == len(active)
+
+
+@pytest.mark.parametrize("kernels", ["fused", "torch"])
+def test_large_sparse_weights_stay_sparse(kernels, monkeypatch):
+    """Many spikes, delays and recurrence: the gradients of a product that leaves out the zeros are those of one that does not."""
+    import scipy.sparse
+
+    from spiketwin.models.engines.torch import projections
+
+    rng, size = np.random.default_rng(0), 40
+    delays = scipy.sparse.csr_array(np.where(rng.random((size, 30)) < 0.2, rng.uniform(0.5, 3, (size, 30)), 0))
+    inward = scipy.sparse.csr_array((rng.uniform(0, 1.0, delays.nnz), delays.indices, delays.indptr), shape=delays.shape)
+    around = scipy.sparse.csr_array(np.where(rng.random((size, size)) < 0.1, rng.normal(0, 0.5, (size, size)), 0))
+    net = Network(
+        [Population("cells", neuron("cuba_lif"), size)],
+        [Projection("in", "cells", inward, "i_syn", unit="nA", delay_ms=delays), Projection("cells", "cells", around, "i_syn", unit="nA")],
+        [SpikeSource("in", 30)],
+    )
+    spikes = Spikes.from_dense(rng.random((20, 6, 30)) < 0.5, dt_ms=1.0)
+    found = []
+    for most in (projections.MOST_ENTRIES, 0):
+        monkeypatch.setattr(projections, "MOST_ENTRIES", most)
+        monkeypatch.setattr("spiketwin.models.engines.torch.kernels.sparse_product.CHUNK", 1000)
+        module = TorchNetwork(net, dt_ms=1.0, surrogate=fast_sigmoid(5.0), kernels=kernels, dtype=torch.float64)
+        fired = module({"in": spikes}).spikes["cells"]
+        found.append((fired.detach(), *torch.autograd.grad((fired * torch.arange(size)).sum(), list(module.parameters()))))
+    assert found[0][0].sum() > 50
+    for dense, sparse in zip(*found, strict=True):
+        assert torch.allclose(dense, sparse, rtol=1e-12, atol=1e-12 * float(dense.abs().max()))
 
 
 def test_two_losses_over_one_graph_and_none():
