@@ -33,31 +33,37 @@ def steps(name: str) -> int:
     return 90 if name.startswith("hh") else 50
 
 
-def network(name: str, recurrent: bool = True, seed: int = 0) -> Network:
-    """`name` twice, one behind the other, the first connected to itself with delays; every receptor has input."""
+def network(name: str, recurrent: bool = True, seed: int = 0, size: int = SIZE, inputs: int = IN, vary: float = 0.0) -> Network:
+    """`name` twice, one behind the other, the first connected to itself with delays; every receptor has input.
+
+    vary: neurons of the first differ from the model's parameters by up to this share."""
     rng = np.random.default_rng(seed)
     spec, drive = neuron(name), stimulus(name)
     weight = 3 * quantity(drive["weight"])[0] if drive["weight"] else 0.0
-    factor = np.linspace(0.8, 1.6, SIZE) * (1 if delicate(name) else 3)
+    factor = np.linspace(0.8, 1.6, size) * (1 if delicate(name) else 3)
     drives = {d: factor * quantity(drive["drive_max"])[0] for d in spec.drives}
-    cells = [Population("first", spec, SIZE, drives=drives), Population("second", spec, SIZE, drives={d: drives[d][::-1] for d in drives})]
+    parameters = {n: np.asarray(spec.parameters[n].value * rng.uniform(1 - vary, 1 + vary, size)) for n in trainable(name)} if vary else {}
+    cells = [
+        Population("first", spec, size, parameters, drives=drives),
+        Population("second", spec, size, drives={d: drives[d][::-1] for d in drives}),
+    ]
     projections, delay = [], 3 * dt_ms(name)
     for k, receptor in enumerate(spec.inputs):
         projections.append(
-            Projection("input", "first", rng.uniform(0.2, 1, (SIZE, IN)) * weight, receptor, delay_ms=k * delay, name=f"in_{receptor}")
+            Projection("input", "first", rng.uniform(0.2, 1, (size, inputs)) * weight, receptor, delay_ms=k * delay, name=f"in_{receptor}")
         )
         if spec.threshold:
             projections.append(
-                Projection("first", "second", rng.uniform(0.2, 1, (SIZE, SIZE)) * weight, receptor, delay_ms=delay, name=f"on_{receptor}")
+                Projection("first", "second", rng.uniform(0.2, 1, (size, size)) * weight, receptor, delay_ms=delay, name=f"on_{receptor}")
             )
         if spec.threshold and recurrent:
-            delays = rng.choice([0.0, delay, 2 * delay], (SIZE, SIZE))
+            delays = rng.choice([0.0, delay, 2 * delay], (size, size))
             projections.append(
                 Projection(
-                    "first", "first", rng.uniform(-0.3, 0.5, (SIZE, SIZE)) * weight, receptor, delay_ms=delays, name=f"back_{receptor}"
+                    "first", "first", rng.uniform(-0.3, 0.5, (size, size)) * weight, receptor, delay_ms=delays, name=f"back_{receptor}"
                 )
             )
-    return Network(cells, projections, [SpikeSource("input", IN)])
+    return Network(cells, projections, [SpikeSource("input", inputs)])
 
 
 def trainable(name: str) -> tuple[str, ...]:
