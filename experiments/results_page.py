@@ -142,7 +142,8 @@ def _overview(benchmarks: Mapping[str, Mapping]) -> Iterator[str]:
 
 def _benchmark(name: str, data: Mapping) -> Iterator[str]:
     provenance = data["provenance"]
-    size = provenance.get("notes", {}).get("size")
+    notes = dict(provenance.get("notes", {}))
+    size = notes.pop("size", "")
     yield from (f"## {name}", "", " ".join(filter(None, (provenance.get("question"), f"{size}." if size else ""))), "")
     heads = ("system", f"ms per {provenance.get('unit', 'run')}", "least … largest", "ratio", "peak MB", "threads", "turns")
     rows = [
@@ -161,6 +162,8 @@ def _benchmark(name: str, data: Mapping) -> Iterator[str]:
         yield from ("What a system computes differently:", "")
         yield from (*(f"- {system}: {difference}." for system, difference in data["differs"].items()), "")
     yield from _roofline(data["roofline"])
+    if notes:
+        yield from (*(f"- {about}: {note}." for about, note in notes.items()), "")
     if data.get("curves"):
         yield from (f"![{'; '.join(data['curves'])}]({_figure(name).name})", "")
     yield from (_provenance(provenance), "")

@@ -239,7 +239,7 @@ BENCHMARK = {
             }
         ],
     },
-    "provenance": {"question": "How fast?", "unit": "training step", "notes": {"size": "784-200-10"}, "command": "train.py"},
+    "provenance": {"question": "How fast?", "unit": "training step", "notes": {"size": "784-200-10", "wanted": "5 times the best peer"}, "command": "train.py"},
 }
 CURVES = {"steps": {"x": [10, 100], "label": "steps", "series": {"spiketwin": [1.0, 10.0], "peer": [5.0, None]}}}
 
@@ -250,6 +250,7 @@ def test_the_page_says_what_the_files_say_and_knows_when_it_is_stale(page):
     assert results_page.is_stale()
     text = results_page.write_page().read_text()
     assert "91.00 ± 1.00" in text and "What?" in text and "Seeds 0 1 2" in text
+    assert "How fast? 784-200-10." in text and "- wanted: 5 times the best peer." in text
     assert not results_page.is_stale()
     run_seeds(study(), Config(), [0, 1, 3]).write(page / "results" / "study.json")
     assert results_page.is_stale()
