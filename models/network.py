@@ -74,9 +74,14 @@ class Population:
                     raise SpecError(unknown(name, kind, self.neuron.name, names))
                 _check_array(_si(value, self.neuron.dimension(name), name), self.size, f"{kind} '{name}' of population '{self.name}'")
 
+    def parameter(self, name: str) -> np.ndarray:
+        """A parameter in SI: 0-d where one value serves all neurons, [size] where they differ."""
+        declared = self.neuron.parameters[name]
+        return declared.in_si(name, self.parameters.get(name, declared.value))
+
     def parameter_values(self) -> dict[str, np.ndarray]:
-        """Every parameter in SI: 0-d where one value serves all neurons, [size] where they differ."""
-        return {n: p.in_si(n, self.parameters.get(n, p.value)) for n, p in self.neuron.parameters.items()}
+        """Every parameter in SI, as parameter() gives it."""
+        return {name: self.parameter(name) for name in self.neuron.parameters}
 
     def drive_values(self) -> dict[str, np.ndarray]:
         """Every constant drive in SI; 0 where none was given."""

@@ -192,7 +192,7 @@ def refractory_steps(population: Population, dt_ms: float) -> np.ndarray:
     spec = population.neuron
     if spec.refractory_kind != "time":
         return np.zeros(population.size, dtype=np.int64)
-    period_s = population.parameter_values()[spec.refractory]
+    period_s = population.parameter(spec.refractory)
     return np.broadcast_to(timestep(period_s, dt_ms * 1e-3), (population.size,)).astype(np.int64)
 
 
@@ -208,9 +208,13 @@ def require_finite(population: Population, states: Mapping[str, np.ndarray], sch
 
 def _extent(inputs: Inputs, dt_ms: float, duration_ms: float | None, trials: int) -> tuple[int, int]:
     steps = None if duration_ms is None else int(timestep(duration_ms, dt_ms))
+    if trials < 1:
+        raise ValueError(f"trials = {trials} must be at least 1")
     for key, value in inputs.items():
         shape = value.shape
         if isinstance(value, Spikes) or np.ndim(value) == 3:
+            if shape[1] < 1:
+                raise ValueError(f"input '{key}' has no trials, its shape is {tuple(shape)}; give one at least")
             if trials not in (1, shape[1]) and shape[1] != 1:
                 raise ValueError(f"input '{key}' has {shape[1]} trials, but {trials} were asked for")
             trials = max(trials, shape[1])

@@ -35,11 +35,24 @@ def spikes(steps=10, trials=1, size=2, dt_ms=1.0) -> Spikes:
         (DRIVEN, dict(dt_ms=1.0, inputs={"s": spikes(size=4)}), "the run needs"),
         (DRIVEN, dict(dt_ms=0.5, inputs={"s": spikes(dt_ms=1.0)}), "on a grid of 1.0 ms"),
         (DRIVEN, dict(dt_ms=1.0, inputs={"s": np.zeros((10, 1, 2))}), "pass Spikes"),
+        (DRIVEN, dict(dt_ms=1.0, inputs={"s": Spikes([], [], [], (10, 0, 2), 1.0)}), "input 's' has no trials"),
+        (BARE, dict(dt_ms=1.0, duration_ms=5.0, trials=0), "trials = 0 must be at least 1"),
     ],
 )
 def test_a_mistake_is_named(network, arguments, message):
     with pytest.raises(ValueError, match=message):
         prepare(network, arguments.pop("inputs", None), scheme="exact", **arguments)
+
+
+def test_a_module_is_not_given_a_batch_of_none():
+    import torch
+
+    from spiketwin.models.engines.torch import TorchNetwork
+
+    module = TorchNetwork(DRIVEN, dt_ms=1.0)
+    for nothing in (Spikes([], [], [], (10, 0, 2), 1.0), torch.zeros(10, 0, 2)):
+        with pytest.raises(ValueError, match="input 's' has no trials"):
+            module({"s": nothing})
 
 
 @pytest.mark.parametrize("engine", ["brian", "torch", "compiled"])

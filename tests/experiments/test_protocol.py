@@ -239,7 +239,12 @@ BENCHMARK = {
             }
         ],
     },
-    "provenance": {"question": "How fast?", "unit": "training step", "notes": {"size": "784-200-10", "wanted": "5 times the best peer"}, "command": "train.py"},
+    "provenance": {
+        "question": "How fast?",
+        "unit": "training step",
+        "notes": {"size": "784-200-10", "wanted": "5 times the best peer"},
+        "command": "train.py",
+    },
 }
 CURVES = {"steps": {"x": [10, 100], "label": "steps", "series": {"spiketwin": [1.0, 10.0], "peer": [5.0, None]}}}
 

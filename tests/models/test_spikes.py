@@ -62,3 +62,10 @@ def test_times_go_to_the_step_they_are_in():
 def test_bad_events(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_events_that_are_in_order_are_taken_as_they_are():
+    step, neuron = np.array([0, 0, 3]), np.array([1, 4, 0], np.uint32)
+    taken = Spikes.in_order(step, np.zeros_like(step), neuron, (5, 1, 6), 0.5)
+    assert taken.equals(Spikes(step, np.zeros_like(step), neuron, (5, 1, 6), 0.5)) and taken.neuron.dtype == np.int64
+    np.testing.assert_array_equal(taken.times_ms(), [0, 0, 1.5])

@@ -284,11 +284,10 @@ class Program:
             final[population.name] = {s: self.shared[f"states{p}"][:, k].copy() for k, s in enumerate(names)}
             base.require_finite(population, final[population.name], run.scheme, run.dt_ms)
             counts = self.shared[f"counts{p}"].sum(axis=0)
-            batch, step = (
-                np.repeat(np.arange(run.trials), counts.sum(axis=1)),
-                np.repeat(np.tile(np.arange(run.steps), run.trials), counts.ravel()),
-            )
-            spikes[population.name] = Spikes(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
+            batch = np.repeat(np.arange(run.trials), counts.sum(axis=1))
+            step = np.repeat(np.tile(np.arange(run.steps), run.trials), counts.ravel())
+            made = Spikes.in_order if run.trials == 1 else Spikes  # of several trials step comes before trial
+            spikes[population.name] = made(step, batch, self.ids[p], (run.steps, run.trials, population.size), run.dt_ms)
             if kept := run.record.get(population.name, ()):
                 states[population.name] = dict(zip(kept, self.shared[f"trace{p}"], strict=True))
         weights = {}

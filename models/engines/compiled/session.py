@@ -360,7 +360,7 @@ class Session:
             base.require_finite(population, final[name], self.scheme, self.dt_ms)
             step = np.repeat(np.arange(steps), arrays[f"counts{p}"].sum(axis=(0, 1)))
             neurons = ids[p][0] if len(ids[p]) == 1 else np.concatenate(ids[p])
-            spikes[name] = Spikes(step, np.zeros_like(step), neurons, (steps, 1, population.size), self.dt_ms)
+            spikes[name] = Spikes.in_order(step, np.zeros_like(step), neurons, (steps, 1, population.size), self.dt_ms)
             if name in record:
                 states[name] = dict(zip(record[name], arrays[f"trace{p}"], strict=True))
         return Recording("compiled", self.scheme, self.dt_ms, spikes, states, final, self.seed)

@@ -359,6 +359,8 @@ class TorchNetwork(nn.Module):
             shape = tuple(value.shape)
             if not shape:
                 raise ValueError(f"input '{key}' is one number; give [T], [T, N] or [T, B, N]")
+            if len(shape) == 3 and not shape[1]:
+                raise ValueError(f"input '{key}' has no trials, its shape is {shape}; give one at least")
             is_constant = len(shape) == 3 and shape[0] == 1 and "." in key
             if not is_constant and steps not in (None, shape[0]):
                 raise ValueError(f"input '{key}' has {shape[0]} steps, but another input or `steps` says {steps}; make them equal")
