@@ -315,21 +315,20 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
     # a call costs some 100 ns for its arrays: none is made in vain
     for p, _ in cell_of:
         step += [f"if which{p}.size > 0:", f"    record(t, b, states{p}, low{p}, high{p}, which{p}, trace{p})"]
-    reach = reaching_out(wires)
-    out_of_part = [p for p, cell in spiking if p in reach]
+    reach = [p for p, _ in spiking if p in reaching_out(wires)]
     if spiking:
         full = " or ".join(f"m{p} + 2*states{p}.shape[2] > ids{p}.size" for p, _ in spiking)
         step += [f"said = FULL if {full} else 0"]
-    for p in out_of_part:
+    for p in reach:
         step += _stepped(p, cells[p], names[p])
     if spiking:
         step += ["if parts > 1:", "    meeting += 1"]
-        if out_of_part:
-            step += [f"    if {' or '.join(f'm{p} > k{p}' for p in out_of_part)}:", "        said |= FIRED"]
-            step += [f"        put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p in out_of_part]
+        if reach:
+            step += [f"    if {' or '.join(f'm{p} > k{p}' for p in reach)}:", "        said |= FIRED"]
+            step += [f"        put(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p}, m{p})" for p in reach]
         step += ["    come(board, part, meeting, said)"]
     for p, cell in cell_of:
-        step += [] if p in out_of_part else _stepped(p, cell, names[p])
+        step += [] if p in reach else _stepped(p, cell, names[p])
     for w, wire in plastic:
         if wire.rule and wire.rule.every_step:
             given = ["now, b", f"step{w}", _bounds(wire), rule_arguments("go_on", w, wire.rule), *_post_states(wire, cells)]
@@ -344,10 +343,10 @@ def _driver(cells: tuple[Cell, ...], wires: tuple[Wire, ...], names: list[str], 
         step += _learnt(w, wires[w], cells, rules[w])
     if spiking:
         step += ["if parts > 1:", "    said = meet(board, part, meeting)"]
-        if out_of_part:
+        if reach:
             step += ["    if said & FIRED:"]
-            step += [f"        first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p in out_of_part]
-            step += ["if part == 0:", *(f"    counts{p}[0, b, t] = m{p} - k{p}" for p in out_of_part)]
+            step += [f"        first{p}, last{p}, m{p} = take(board, mail{p}, part, meeting & 1, {p}, ids{p}, k{p})" for p in reach]
+            step += ["if part == 0:", *(f"    counts{p}[0, b, t] = m{p} - k{p}" for p in reach)]
         step += [f"counts{p}[part, b, t] = m{p} - k{p}" for p, _ in spiking if p not in reach]
     # ids[first:last] are this part's neurons, ids[k:m] all that fired, where they reach other parts
     for w, wire in enumerate(wires[waits:], waits):
