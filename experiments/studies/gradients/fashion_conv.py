@@ -1,6 +1,7 @@
 """A convolutional spiking network on Fashion-MNIST in four steps.
 
-Three convolutions with mean pooling and norm, a hidden layer, ten membranes to read out. An input is heard in its own step, so that four
+Three convolutions with pooling and norm, a hidden layer, ten membranes to read out. A neuron gets the largest of four currents: with their mean,
+a convolution and its pooling are one linear map, and the network fits its training images less well. An input is heard in its own step, so that four
 steps are four for the last layer as well. The image is the same at every step: the first convolution, its pooling and its norm run once.
 
 Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747, for the images; Zheng et al. 2021, AAAI, for the norm; a network of two
@@ -26,12 +27,14 @@ NAME = "fashion_conv"
 class Config(Recipe):
     """The network and its training."""
 
-    layers: str = "48C3p1-AP2-BN-96C3p1-AP2-BN-128C3p1-AP2-BN-FC256-FC10"
+    layers: str = "64C3p1-MP2-BN-128C3p1-MP2-BN-128C3p1-MP2-BN-FC256-FC10"
     """The network, as in spiketwin.models.stack; a membrane that does not spike is read out."""
     steps: int = 4
     """Steps of an image."""
-    epochs: int = 24
+    epochs: int = 16
     """Passes through the training images."""
+    shift_pixels: int = 1
+    """Training images are moved by up to so many pixels, to each side and up and down."""
     flip_probability: float = 0.5
     """Of a training image to be shown mirrored, left for right."""
 
@@ -52,5 +55,5 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
 def smoke() -> Result:
     """Two epochs of a smaller network on some hundred images."""
-    config = replace(Config(), layers="8C3p1-AP2-BN-16C3p1-AP2-BN-FC32-FC10", epochs=2, batch_size=32, shift_pixels=1, learning_rate=1e-2)
+    config = replace(Config(), layers="8C3p1-MP2-BN-16C3p1-MP2-BN-FC32-FC10", epochs=2, batch_size=32, shift_pixels=1, learning_rate=1e-2)
     return answer(sys.modules[__name__], config, 0, few(load("fashion-mnist"), 640, 200, 200), quiet=True)
