@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spiketwin.experiments.studies.reservoirs.network_facts import cv, spectrum
+from spiketwin.experiments.studies.reservoirs.network_facts import cv, mean_interval_ms, spectrum
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs.published import CELLS, STATES, brunel_network, coba_network, cuba_network, mean_field_rate_hz
 from spiketwin.models.spikes import Spikes
@@ -49,6 +49,12 @@ def test_variation_of_intervals_and_the_rhythm_of_activity():
     spikes = Spikes(steps, np.zeros(10, int), np.repeat([0, 1], 5), (20, 1, 2), 1.0)
     assert cv(spikes) == pytest.approx(0.25)
     assert cv(Spikes([0], [0], [0], (20, 1, 2), 1.0)) == 0
+
+
+def test_the_mean_interval_is_that_within_neurons() -> None:
+    spikes = Spikes([0, 3, 4, 10, 14], [0] * 5, [0, 1, 0, 0, 1], (20, 1, 2), 0.5)
+    assert mean_interval_ms(spikes) == pytest.approx(0.5 * (4 + 6 + 11) / 3)
+    assert mean_interval_ms(Spikes([0], [0], [0], (20, 1, 2), 1.0)) == float("inf")
     # a rate that swings at 40 Hz
     rng, time = np.random.default_rng(0), np.arange(1000) * 1e-3
     fired = rng.random((1000, 1, 50)) < 0.02 * (1 + np.sin(2 * np.pi * 40 * time))[:, None, None]
