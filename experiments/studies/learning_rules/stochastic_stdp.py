@@ -11,12 +11,12 @@ the one of Diehl & Cook, sum and all.
 
 Weights cannot be scaled to a sum without leaving their levels. So the neuron is scaled: its gain on what excites it is the root of a constant
 over the sum of its weights, as if each field had the same length as a vector (`gain_share`). Else a neuron with a large field answers everything,
-and thresholds make up for it in part only. On held-out images, after 57,000 others, gains bring one bit from 88.4 to 89.0 %. A gain by the
-sum itself, which favours small fields, is worth less.
+and thresholds make up for it in part only. On held-out images gains help one bit after a whole pass. A gain by the sum itself, which favours
+small fields, is worth less.
 
-With more levels both probabilities fall to a tenth over the training, so that what was learnt fast is averaged over more and more spikes: after
-20,000 images 16 levels reach 93 % on held-out images, where real weights reach 93.6, and keep 92.7 to the end. One bit loses by it, 87.6 % for 89.0:
-perhaps since fields grow alike then, where chance made neurons differ.
+With more levels both probabilities fall to a tenth over the training, so that what was learnt fast is averaged over more and more spikes: on
+held-out images 16 levels come near to real weights after a third of a pass, and keep that to the end. One bit loses by it: perhaps since fields
+grow alike then, where chance made neurons differ.
 
 Source: Querlioz et al. 2013, IEEE Trans. Nanotechnol. 12:288, and Yousefzadeh et al. 2018, Front. Neurosci. 12:665, for the synapses; Turrigiano
 2008, Cell 135:422, for neurons that scale all their synapses; Diehl & Cook 2015 for the network. How it is shown images: unsupervised.py.
