@@ -165,11 +165,14 @@ def run_experiment(rest: list[str]) -> int | None:
 def sweep(rest: list[str]) -> int | None:
     """Run an experiment at many settings: spiketwin sweep EXPERIMENT --vary hidden=50,100 learning_rate=1e-3,2e-3."""
     from spiketwin.experiments.sweeps import command
+    from spiketwin.experiments.sweeps.objective import can_be_swept
 
     if not rest or rest[0] in ("-h", "--help"):
         print(f"usage: spiketwin sweep EXPERIMENT --vary FIELD=VALUES … [settings]\n\n{sweep.__doc__}\n")
-        print("\n".join(f"  {name:<25}{experiment(name).QUESTION}" for name in EXPERIMENTS))
+        swept = can_be_swept()
+        print("\n".join(f"  {name:<25}{experiment(name).QUESTION}" for name in swept))
         print("\nspiketwin sweep EXPERIMENT --help lists the settings of one, all of which can be varied.")
+        print(f"These name no validation metric to choose by and need --objective: {', '.join(n for n in EXPERIMENTS if n not in swept)}.")
         return 0
     name, *rest = rest
     module = experiment(name)

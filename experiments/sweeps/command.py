@@ -26,7 +26,9 @@ class SweepOptions(Generic[C]):
     trials: int | None = None
     """Number of trials that a sampler proposes (default: every combination of the values)."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds of each trial; the settings are chosen by their mean validation accuracy."""
+    """Seeds of each trial; the settings are chosen by the mean of the objective."""
+    objective: str | None = None
+    """Metric to maximise, one of validation (default: the one that the experiment names, else validation_accuracy)."""
     workers: int = 1
     """Trials at the same time."""
     storage: str | None = None
@@ -55,9 +57,10 @@ def run(name: str, module: Experiment, options: SweepOptions) -> None:
         storage=options.storage,
         name=title,
         dask=options.dask,
+        objective=options.objective,
     )
     table = best_table(trials)
     write_text(folder / "best.md", table)
-    print(f"the best of {len(trials)} trials, by validation accuracy\n\n{table}")
+    print(f"the best of {len(trials)} trials, by {trials[0].objective.replace('_', ' ')}\n\n{table}")
     for path in (folder / f"{title}.json", folder / "best.md", *save_figures(trials, varied, folder)):
         print(f"written to {path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spiketwin.experiments.protocol import write_bytes
+from spiketwin.experiments.sweeps.objective import accuracies
 from spiketwin.experiments.sweeps.report import best, finished, importance, per_value
 from spiketwin.experiments.sweeps.space import Range, Values
 from spiketwin.experiments.sweeps.trial import Trial
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours, told apart by colour-blind readers too.
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
-COLOURS = {"training_accuracy": BLUE, "validation_accuracy": RED, "test_accuracy": GREEN}
+COLOURS = {"training": BLUE, "validation": RED, "test": GREEN}
 Axes = Mapping[str, Values | Range]
 
 
@@ -31,17 +32,19 @@ def draw_parameters(trials: Sequence[Trial], axes: Axes) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(2.9 * len(axes), 4), 5), layout="constrained")
-    time, said = ("cpu_s", "processor time") if all(t.cpu_s for t in finished(trials)) else ("run_s", "run time")
+    good = finished(trials)
+    time, said = ("cpu_s", "processor time") if all(t.cpu_s for t in good) else ("run_s", "run time")
+    parts = tuple(zip(COLOURS.items(), accuracies(good[0].objective), strict=True))
     grid = figure.subplots(2, len(axes), squeeze=False, sharey="row", sharex="col")
     for column, (name, axis) in enumerate(axes.items()):
         rows = per_value(trials, name, axis)
         where = _places(axis, [row["value"] for row in rows])
         above, below = grid[:, column]
         # side by side, so that no bar hides another
-        for (accuracy, colour), shift in zip(COLOURS.items(), (-0.06, 0.0, 0.06) if isinstance(axis, Values) else (0.0,) * 3):
+        for ((part, colour), accuracy), shift in zip(parts, (-0.06, 0.0, 0.06) if isinstance(axis, Values) else (0.0,) * 3):
             if all(accuracy in row["accuracies"] for row in rows):
                 beside = [place + shift for place in where]
-                _with_spread(above, beside, [row["accuracies"][accuracy] for row in rows], colour, accuracy.partition("_")[0])
+                _with_spread(above, beside, [row["accuracies"][accuracy] for row in rows], colour, part)
         _with_spread(below, where, [row[time] for row in rows], "#222222", said)
         _scale(below, axis)
         below.set_xlabel(name.replace("_", " "))
@@ -53,7 +56,7 @@ def draw_parameters(trials: Sequence[Trial], axes: Axes) -> Figure:
 
 
 def draw_parallel(trials: Sequence[Trial], axes: Axes) -> Figure:
-    """One line for each trial through its settings to its validation accuracy, which is also its colour; the best is thick."""
+    """One line for each trial through its settings to its objective, which is also its colour; the best is thick."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -77,7 +80,8 @@ def draw_parallel(trials: Sequence[Trial], axes: Axes) -> Figure:
     plot.axvline(len(axes), color="#222222", linewidth=0.8)
     for place in (0.0, 0.5, 1.0):
         plot.text(len(axes), place, f" {low + place * (high - low):.1f}", fontsize=7, va="center")
-    plot.set_xticks(range(len(axes) + 1), [*(name.replace("_", "\n") for name in axes), "validation\naccuracy (%)"])
+    reached = first.objective.replace("_", "\n", 1).replace("_", " ")
+    plot.set_xticks(range(len(axes) + 1), [*(name.replace("_", "\n") for name in axes), f"{reached} (%)"])
     plot.set_yticks([])
     plot.spines[:].set_visible(False)
     return figure
@@ -91,7 +95,7 @@ def draw_importance(trials: Sequence[Trial], axes: Axes) -> Figure:
     figure = Figure(figsize=(4.5, 0.4 * len(axes) + 1.2), layout="constrained")
     plot = figure.subplots()
     plot.barh([name.replace("_", " ") for name in shares][::-1], list(shares.values())[::-1], color=BLUE)
-    plot.set(xlabel="share of the variance of validation accuracy", xlim=(0, 1))
+    plot.set(xlabel=f"share of the variance of {finished(trials)[0].objective.replace('_', ' ')}", xlim=(0, 1))
     plot.spines[["top", "right"]].set_visible(False)
     return figure
 

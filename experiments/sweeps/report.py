@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from spiketwin.experiments.sweeps.objective import accuracies
 from spiketwin.experiments.sweeps.space import Range, SweepError, Values
-from spiketwin.experiments.sweeps.trial import OBJECTIVE, Trial
+from spiketwin.experiments.sweeps.trial import Trial
 
-ACCURACIES = ("training_accuracy", OBJECTIVE, "test_accuracy")
 BINS = 5
 
 
@@ -24,19 +24,20 @@ def finished(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The trial of the highest mean validation accuracy; the first of equals."""
+    """The trial of the highest mean objective, by default validation accuracy; the first of equals."""
     return max(finished(trials), key=lambda t: (t.value, -t.number))
 
 
 def best_table(trials: Sequence[Trial], rows: int = 5) -> str:
     """The best settings as a Markdown table: accuracies in percent, mean ± std over seeds, seconds, and what was varied."""
     ranked = sorted(finished(trials), key=lambda t: (-t.value, t.number))[:rows]
-    shown = [name for name in (OBJECTIVE, *(a for a in ACCURACIES if a != OBJECTIVE)) if all(name in t.metrics for t in ranked)]
+    training, chosen_by, test = accuracies(ranked[0].objective)
+    shown = [name for name in (chosen_by, training, test) if all(name in t.metrics for t in ranked)]
     head = ["", *ranked[0].settings, *(f"{name.replace('_', ' ')} (%)" for name in shown), "run time (s)"]
     lines = [head, ["---"] * len(head)]
     for rank, t in enumerate(ranked, 1):
-        accuracies = [_spread(t.metrics[name]) for name in shown]
-        lines.append([str(rank), *map(_value, t.settings.values()), *accuracies, f"{t.run_s:.1f}"])
+        reached = [_spread(t.metrics[name]) for name in shown]
+        lines.append([str(rank), *map(_value, t.settings.values()), *reached, f"{t.run_s:.1f}"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -56,25 +57,26 @@ def per_value(trials: Sequence[Trial], name: str, axis: Values | Range) -> list[
     rows = []
     for value, group in groups:
         if group:
-            accuracies = {a: _mean_std([t.metrics[a]["mean"] for t in group]) for a in ACCURACIES if all(a in t.metrics for t in group)}
+            known = [a for a in accuracies(group[0].objective) if all(a in t.metrics for t in group)]
+            reached = {a: _mean_std([t.metrics[a]["mean"] for t in group]) for a in known}
             times = {name: _mean_std([getattr(t, name) for t in group]) for name in ("run_s", "cpu_s")}
-            rows.append({"value": value, "trials": len(group), **times, "accuracies": accuracies})
+            rows.append({"value": value, "trials": len(group), **times, "accuracies": reached})
     return rows
 
 
 def explained(trials: Sequence[Trial], name: str, axis: Values | Range) -> float:
-    """Share of the variance of validation accuracy that lies between the means of one setting's values; 0 if all are equal.
+    """Share of the variance of the objective that lies between the means of one setting's values; 0 if all are equal.
 
     Of a whole grid the shares of all settings and of their interplay add up to 1: the sums of squares of a one-way ANOVA.
     """
     good, rows = finished(trials), per_value(trials, name, axis)
     mean, total = np.mean([t.value for t in good]), np.var([t.value for t in good])
-    between = sum(row["trials"] * (row["accuracies"][OBJECTIVE]["mean"] - mean) ** 2 for row in rows) / len(good)
+    between = sum(row["trials"] * (row["accuracies"][good[0].objective]["mean"] - mean) ** 2 for row in rows) / len(good)
     return float(between / total) if total else 0.0
 
 
 def importance(trials: Sequence[Trial], axes: Mapping[str, Values | Range]) -> dict[str, float]:
-    """Share of the variance of the validation accuracy that each setting explains by itself, largest first; together 1.
+    """Share of the variance of the objective that each setting explains by itself, largest first; together 1.
 
     axes: the settings to look at; others may vary.
     Functional ANOVA over a random forest: Hutter, Hoos & Leyton-Brown 2014.  {} for fewer than four trials, or if all are equal.
@@ -104,7 +106,6 @@ def content(mark: Mapping[str, Any], question: str, trials: Sequence[Trial], pro
     return {
         **mark,
         "question": question,
-        "objective": OBJECTIVE,
         "best": {"number": best(trials).number, "settings": best(trials).settings} if good else None,
         "trials": [
             {

@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from spiketwin.experiments.sweeps.objective import OBJECTIVE
 from spiketwin.experiments.sweeps.plan import Plan, Settings
 from spiketwin.experiments.sweeps.space import SweepError
-from spiketwin.experiments.sweeps.trial import OBJECTIVE, Trial
+from spiketwin.experiments.sweeps.trial import Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -31,7 +32,8 @@ BEAT_S, GRACE_S = 30, 180
 class Storage:
     """The trials of one sweep.
 
-    url: of the database.  name: of the sweep in it.  plan: what is tried.  mark: what else makes it this sweep.
+    url: of the database.  name: of the sweep in it.  plan: what is tried.  mark: what else makes it this sweep,
+    and by which "objective" it chooses.
     Raises SweepError when the database cannot be reached, or when the sweep of that name is another; ImportError
     that names the extra without optuna.
     """
@@ -42,6 +44,7 @@ class Storage:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.here = plan, _process()
+        self.objective: str = mark.get("objective", OBJECTIVE)
         self.distributions = {field: axis.distribution() for field, axis in plan.axes.items()}
         try:
             with _quiet():
@@ -61,6 +64,7 @@ class Storage:
         if then is None:
             self.study.set_user_attr("sweep", now)
             return
+        then = {"objective": OBJECTIVE, **then}  # which sweeps did not write down when there was no other
         if changed := [f"{key} was {_short(then.get(key))}, is {_short(value)}" for key, value in now.items() if then.get(key) != value]:
             raise SweepError(
                 f"{_without_password(url)} holds another sweep called '{name}' ({'; '.join(changed)}); "
@@ -69,7 +73,7 @@ class Storage:
 
     def trials(self) -> list[Trial]:
         """Those that are finished."""
-        return [_finished(t) for t in self.study.get_trials(deepcopy=False) if t.state.is_finished() and not _is_killed(t)]
+        return [_finished(t, self.objective) for t in self.study.get_trials(deepcopy=False) if t.state.is_finished() and not _is_killed(t)]
 
     def running(self) -> int:
         return sum(t.state.name == "RUNNING" for t in self.study.get_trials(deepcopy=False))
@@ -113,7 +117,7 @@ class Storage:
             trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
         else:
-            self.study.tell(trial, metrics[OBJECTIVE]["mean"])
+            self.study.tell(trial, metrics[self.objective]["mean"])
 
     def give_back(self, number: int) -> None:
         """A trial that was begun and will not be finished: it is to be tried again."""
@@ -181,11 +185,10 @@ def _is_killed(trial: FrozenTrial) -> bool:
     return trial.state.name == "FAIL" and "error" not in trial.user_attrs
 
 
-def _finished(trial: FrozenTrial) -> Trial:
+def _finished(trial: FrozenTrial, objective: str) -> Trial:
     said = trial.user_attrs
-    return Trial(
-        trial.number, _settings(trial), said.get("metrics", {}), said.get("run_s", 0.0), said.get("error", ""), said.get("cpu_s", 0.0)
-    )
+    metrics, error = said.get("metrics", {}), said.get("error", "")
+    return Trial(trial.number, _settings(trial), metrics, said.get("run_s", 0.0), error, said.get("cpu_s", 0.0), objective)
 
 
 def _process() -> dict[str, Any]:

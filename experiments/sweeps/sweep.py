@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from spiketwin.experiments.progress import is_launched, progress
 from spiketwin.experiments.protocol import Experiment, measured, write_json
+from spiketwin.experiments.sweeps.objective import objective as objective_of
 from spiketwin.experiments.sweeps.plan import Plan
 from spiketwin.experiments.sweeps.report import best, content, effects, short
 from spiketwin.experiments.sweeps.space import SweepError
 from spiketwin.experiments.sweeps.storage import Storage
-from spiketwin.experiments.sweeps.trial import OBJECTIVE, Trial, evaluate
+from spiketwin.experiments.sweeps.trial import Trial, evaluate
 from spiketwin.experiments.sweeps.workers import executor
 
 if TYPE_CHECKING:
@@ -32,26 +33,29 @@ def sweep(
     storage: str | None = None,
     name: str | None = None,
     dask: str | None = None,
+    objective: str | None = None,
     quiet: bool = False,
 ) -> list[Trial]:
     """Run an experiment at every setting of the plan that was not run yet; returns the finished trials, by number.
 
     config: values of what is not varied.  folder: where trials keep what they resume from, and NAME.json all trials, renewed
-    after each; at the end also the effect of each setting.  seeds: runs of each trial; settings are chosen by the mean of validation_accuracy.
+    after each; at the end also the effect of each setting.  seeds: runs of each trial; settings are chosen by the mean of
+    `objective`, by default the metric that the experiment names (OBJECTIVE in its module), or else validation_accuracy.
     workers: trials at the same time.  storage: database URL (default: sqlite file in `folder`); several machines that
     are given the same one share the work.  name: of the sweep in it (default: that of the experiment).  dask: address of a scheduler.
     A trial that fails is kept with its error, and the others go on. After a kill or Ctrl-C the same call goes on where
     it was; the trials that were running are run again.
-    Raises SweepError for a storage that holds another sweep, an experiment without validation accuracy, a lost worker, a start under torchrun.
+    Raises SweepError for a storage that holds another sweep, an experiment without such a metric, an objective that is not of
+    validation data, a lost worker, a start under torchrun.
     """
     if is_launched():
         raise SweepError("a sweep runs its trials side by side by itself; start it without torchrun, with workers (--workers 2)")
     title = experiment.__name__.rpartition(".")[2]
-    name = name or title
+    name, objective = name or title, objective_of(experiment, objective)
     folder.mkdir(parents=True, exist_ok=True)
     fixed = {field: value for field, value in asdict(config).items() if field not in plan.axes}
     varied = {field: axis.as_json() for field, axis in plan.axes.items()}
-    mark = {"experiment": title, "config": fixed, "varied": varied, "seeds": list(seeds)}
+    mark = {"experiment": title, "config": fixed, "varied": varied, "seeds": list(seeds), "objective": objective}
     kept = Storage(storage or f"sqlite:///{(folder / 'trials.db').resolve()}", name, plan, mark)
     begun: list[optuna.Trial] = []
 
@@ -98,8 +102,10 @@ def _write_down(kept: Storage, title: str, trial: optuna.Trial, future: Future) 
         outcome = future.result()
     except Exception as error:  # what an experiment raises is an outcome: this is of the worker itself
         raise _lost(error) from error
-    if not outcome["error"] and OBJECTIVE not in outcome["metrics"]:
-        raise SweepError(f"'{title}' reports no {OBJECTIVE}, by which settings are chosen; add it to the metrics of its Result")
+    if not outcome["error"] and kept.objective not in outcome["metrics"]:
+        others = ", ".join(metric for metric in outcome["metrics"] if "validation" in metric)
+        fix = f"give --objective with one of {others}" if others else "add it to the metrics of its Result"
+        raise SweepError(f"'{title}' reports no {kept.objective}, by which settings are chosen; {fix}")
     kept.finish(trial, **outcome)
     return outcome["error"]
 

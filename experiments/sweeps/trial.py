@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spiketwin.experiments.protocol import run_seeds
-
-# Settings are chosen by this and nothing else: a test accuracy that was selected on is none.
-OBJECTIVE = "validation_accuracy"
+from spiketwin.experiments.sweeps.objective import OBJECTIVE
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Trial:
     run_s: seconds for all seeds, of the training where the experiment reports training_minutes, else of the whole run.
     error: why it failed, else ''.  cpu_s: run_s times the processors that the trial kept busy. What else runs on the machine
     makes a trial slower, so that run_s says when it ran; cpu_s tells settings apart. (Of a process that runs several trials in
-    threads it is that of all of them.)
+    threads it is that of all of them.)  objective: the metric that settings are chosen by.
     """
 
     number: int
@@ -36,11 +34,12 @@ class Trial:
     run_s: float = 0.0
     error: str = ""
     cpu_s: float = 0.0
+    objective: str = OBJECTIVE
 
     @property
     def value(self) -> float:
-        """Mean validation accuracy."""
-        return self.metrics[OBJECTIVE]["mean"]
+        """Mean of the objective."""
+        return self.metrics[self.objective]["mean"]
 
 
 def evaluate(module: str, config: Any, settings: Mapping[str, Any], seeds: Sequence[int], folder: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from spiketwin.experiments.studies.gradients.image_classifier import Found, answ
 
 QUESTION = "How fast does a small convolutional spiking network learn MNIST, and does it matter what its loss looks at?"
 NAME = "conv_snn"
+OBJECTIVE = "validation_accuracy_count"
 EARLY = 150  # iterations after which the tutorial states an accuracy
 
 

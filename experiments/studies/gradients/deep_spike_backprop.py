@@ -34,6 +34,7 @@ from spiketwin.models.stacks import AT_ONCE
 
 QUESTION = "Do deep networks learn as well from errors of spike counts as from surrogate gradients through time?"
 NAME = "deep_spike_backprop"
+OBJECTIVE = "validation_accuracy_lenet_mnist_lee"
 RULES = ("lee", "fast_sigmoid", "arctan")
 
 

@@ -27,6 +27,7 @@ from spiketwin.experiments.studies.gradients import ttfs
 
 QUESTION = "Does a network trained at several time steps at once keep its accuracy at others, and does retargeting?"
 NAME = "several_dt"
+OBJECTIVE = "several_validation_accuracy"
 WAYS = {"one": "trained at one step, retargeted", "naive": "trained at one step, naive port", "several": "trained at several, retargeted"}
 
 

@@ -34,6 +34,7 @@ from spiketwin.experiments.studies.gradients.image_classifier import Found, answ
 
 QUESTION = "What does a convolutional spiking network on MNIST cost and reach, against the same network without spikes?"
 NAME = "snn_vs_cnn"
+OBJECTIVE = "validation_accuracy_snn_25"
 MAC_PJ, AC_PJ = 4.6, 0.9
 
 

@@ -25,6 +25,7 @@ from spiketwin.models.recording import Recording
 from spiketwin.rules import RULES
 
 QUESTION = "Does every learning rule change the weights alike in Brian2, in the compiled engine and in torch?"
+OBJECTIVE = None  # nothing is learned
 SEEDS_TO_PUBLISH = 1  # nothing is trained; the sample is the rules and their synapses
 BOUND = 1e-9  # of the largest weight, and of the range of the membrane
 

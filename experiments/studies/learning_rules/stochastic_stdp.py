@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 QUESTION = "How well do synapses of one bit, which switch by chance, learn handwritten digits without labels?"
 DATA = "mnist"
+OBJECTIVE = None  # by default nothing is held out; --held-out 5000 --objective validation_accuracy_400 would
 
 
 @dataclass(frozen=True)

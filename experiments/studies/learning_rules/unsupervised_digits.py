@@ -17,6 +17,7 @@ from spiketwin.experiments.studies.learning_rules import unsupervised
 
 QUESTION = "How well does a network that learns by spike timing alone, without labels, tell handwritten digits?"
 DATA = "mnist"
+OBJECTIVE = None  # by default nothing is held out; --held-out 5000 --objective validation_accuracy_400 would
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ from spiketwin.rules.votes import class_responses, decide, likelihood
 
 QUESTION = "What does a network that learns by spike timing forget when classes come one after the other, and what keeps it from that?"
 DATA = "mnist"
+OBJECTIVE = None  # the validation images tell what neurons stand for
 ORDERS = ("sequential", "interleaved")
 
 

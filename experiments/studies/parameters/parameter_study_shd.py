@@ -18,6 +18,7 @@ from spiketwin.experiments.studies.parameters import parameter_study_spoken
 from spiketwin.experiments.studies.recurrent import shd, spoken
 
 QUESTION = "Which settings of a recurrent spiking network matter on the Spiking Heidelberg Digits?"
+OBJECTIVE = None  # it is a sweep itself
 PUBLISHED = "a training accuracy of 99.92 % at 200 or more hidden units, 75 or fewer steps, a scale of 100 and a regulariser of 2e-6"
 SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks
 

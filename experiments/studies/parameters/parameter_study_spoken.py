@@ -15,6 +15,7 @@ from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies.recurrent import spoken
 
 QUESTION = "Which settings of a recurrent spiking network matter for spoken digits?"
+OBJECTIVE = None  # it is a sweep itself
 SEEDS_TO_PUBLISH = 1  # the sample is the 81 networks
 
 

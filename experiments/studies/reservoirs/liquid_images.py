@@ -38,6 +38,7 @@ from spiketwin.models.stacks.heterogeneity import gamma, of_both_signs, uniform
 from spiketwin.rules.readouts import SpikeCounts
 
 QUESTION = "How far do a liquid and a linear read-out come on images, and is it the recurrent synapses that carry them there?"
+OBJECTIVE = "validation_accuracy_mnist_rate_liquid_1000"
 SIDE = 28
 AT_ONCE = 100  # images in memory
 METRIC = {"mnist": "mnist", "fashion-mnist": "fashion"}

@@ -28,6 +28,7 @@ from spiketwin.models.reservoirs.published import CELLS, STATES, brunel_network,
 from spiketwin.models.spikes import Spikes
 
 QUESTION = "Do the networks of Vogels & Abbott and of Brunel fire at the rates, and with the rhythms, that are published?"
+OBJECTIVE = None  # nothing is learned
 SPLIT = "none: nothing is fitted"
 LOWEST_RHYTHM_HZ = 10.0  # below it the spectrum of a second holds the drift of the rate
 CHUNK_MS = 100.0  # the noise of so long a stretch is drawn at once

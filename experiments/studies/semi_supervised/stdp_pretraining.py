@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 QUESTION = "Does learning by spike timing first make learning by gradients faster, and how many labels does it save?"
 NAME = "stdp_pretraining"
+OBJECTIVE = "validation_accuracy_stdp"
 DATA = "mnist"
 ALL = 0  # labels of a class: those of all training images
 

@@ -9,9 +9,11 @@ import time
 
 import pytest
 
-from spiketwin.experiments import cli
+from spiketwin.experiments import EXPERIMENTS, cli, experiment
+from spiketwin.experiments.protocol import COMMITTED, load
 from spiketwin.experiments.sweeps import Sampler, SweepError, axes, best_table, sweep
-from spiketwin.experiments.sweeps.report import best
+from spiketwin.experiments.sweeps.objective import accuracies, can_be_swept, objective, of_study
+from spiketwin.experiments.sweeps.report import best, per_value
 from spiketwin.experiments.sweeps.storage import Storage
 from sweep_toy import GRID, grid, seen, toy_study
 
@@ -152,6 +154,83 @@ def test_an_experiment_without_validation_accuracy_is_refused(toy, tmp_path, mon
         sweep(toy, toy.Config(), grid(toy), folder=tmp_path / "out", quiet=True)
 
 
+# -- the objective -----------------------------------------------------------------------------------------------------
+
+
+def noted(folder):
+    """How often the toy study was run."""
+    notes = folder / "notes"
+    return len(notes.read_text().splitlines()) if notes.exists() else 0
+
+
+def test_a_study_names_what_is_maximised_and_the_call_may_name_another(toy, tmp_path, monkeypatch):
+    run = toy.run
+
+    def of_two(config, seed, *, folder=None):
+        """Two networks, of which the wide one is best at the smallest width."""
+        result = run(config, seed, folder=folder)
+        named = {f"{name}_count": metric for name, metric in result.metrics.items() if name != "goes_on"}
+        wide = {"mean": 50.0 - config.width, "std": 0.0, "values": [50.0 - config.width]}
+        return type(result)(**{**vars(result), "metrics": {**named, "validation_accuracy_wide": wide}})
+
+    monkeypatch.setattr(toy, "run", of_two)
+    monkeypatch.setattr(toy, "OBJECTIVE", "validation_accuracy_count", raising=False)
+    plan = grid(toy)
+    trials = sweep(toy, toy.Config(), plan, folder=tmp_path / "own", quiet=True)
+    assert best(trials).settings == {"width": 6, "rate": 0.01} and best(trials).value == 90
+    assert json.loads((tmp_path / "own" / "toy_study.json").read_text())["objective"] == "validation_accuracy_count"
+    table = best_table(trials).splitlines()
+    assert "| validation accuracy count (%) | test accuracy count (%) | run time (s) |" in table[0] and "| 90.00 | 10.00 |" in table[2]
+    # width 6 at both rates: 80 and 90
+    assert per_value(trials, "width", plan.axes["width"])[1]["accuracies"]["validation_accuracy_count"]["mean"] == 85
+    with pytest.raises(SweepError, match="objective was validation_accuracy_count, is validation_accuracy_wide"):
+        sweep(toy, toy.Config(), plan, folder=tmp_path / "own", objective="validation_accuracy_wide", quiet=True)
+    other = sweep(toy, toy.Config(), plan, folder=tmp_path / "other", objective="validation_accuracy_wide", quiet=True)
+    assert best(other).settings["width"] == 4 and best(other).value == 46
+    with pytest.raises(SweepError, match="no validation_loud.* one of validation_accuracy_count, validation_accuracy_wide"):
+        sweep(toy, toy.Config(), plan, folder=tmp_path / "typo", objective="validation_loud", quiet=True)
+
+
+def test_a_study_without_an_objective_is_refused_before_the_first_trial(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "OBJECTIVE", None, raising=False)
+    config = toy.Config(notes=str(tmp_path / "notes"))
+    with pytest.raises(SweepError, match="'toy_study' names no validation metric.*digits_ttfs.*--objective"):
+        sweep(toy, config, grid(toy), folder=tmp_path / "out", quiet=True)
+    assert noted(tmp_path) == 0 and not (tmp_path / "out").exists()
+    trials = sweep(toy, config, grid(toy), folder=tmp_path / "out", objective="validation_accuracy", quiet=True)
+    assert best(trials).settings == {"width": 6, "rate": 0.01} and noted(tmp_path) == 6
+
+
+@pytest.mark.parametrize("metric", ["test_accuracy", "accuracy_at_150", "best_test", "test_validation"])
+def test_a_sweep_never_maximises_what_is_tested(toy, tmp_path, metric):
+    with pytest.raises(SweepError, match=f"'{metric}' is not a validation metric.*such as validation_accuracy"):
+        sweep(toy, toy.Config(notes=str(tmp_path / "notes")), grid(toy), folder=tmp_path / "out", objective=metric, quiet=True)
+    assert noted(tmp_path) == 0
+
+
+def test_a_sweep_from_before_there_were_objectives_goes_on(toy, tmp_path):
+    plan, config = grid(toy), toy.Config()
+    (tmp_path / "out").mkdir()
+    Storage(f"sqlite:///{tmp_path / 'out' / 'trials.db'}", "toy_study", plan, mark(toy, config, plan))
+    assert len(sweep(toy, config, plan, folder=tmp_path / "out", quiet=True)) == 6
+    with pytest.raises(SweepError, match="objective was validation_accuracy, is validation_other"):
+        sweep(toy, config, plan, folder=tmp_path / "out", objective="validation_other", quiet=True)
+
+
+@pytest.mark.parametrize("name", [n for n in EXPERIMENTS if (COMMITTED / f"{n}.json").is_file()])
+def test_the_objective_of_every_study_is_among_its_metrics(name):
+    study, metrics = experiment(name), load(COMMITTED / f"{name}.json").metrics
+    if of_study(study):
+        assert objective(study) in metrics and name in can_be_swept()
+    else:
+        assert "validation_accuracy" not in metrics and name not in can_be_swept()
+
+
+def test_the_objective_has_kin_on_the_other_data():
+    assert accuracies("validation_accuracy") == ("training_accuracy", "validation_accuracy", "test_accuracy")
+    assert accuracies("several_validation_accuracy")[2] == "several_test_accuracy"
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
@@ -174,3 +253,15 @@ def test_the_command_sweeps_digits(tmp_path, capsys):
     assert len(written["trials"]) == 4 and set(written["importance"]) == {"hidden", "learning_rate"}
     assert cli.main([*arguments[:2], "--vary", "hiden=1", "--out", str(out)]) == cli.BAD_INPUT
     assert "Did you mean 'hidden'?" in capsys.readouterr().err
+
+
+def test_the_command_names_what_can_be_swept_and_refuses_the_rest(tmp_path, capsys):
+    assert cli.main(["sweep"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  conv_snn ") for line in lines) and not any(line.startswith("  forgetting ") for line in lines)
+    assert "need --objective" in lines[-1] and "forgetting" in lines[-1] and "conv_snn" not in lines[-1]
+    arguments = ["--vary", "test_images=10,20", "--out", str(tmp_path / "out")]
+    assert cli.main(["sweep", "forgetting", *arguments]) == cli.BAD_INPUT
+    assert "'forgetting' names no validation metric" in capsys.readouterr().err
+    assert cli.main(["sweep", "conv_snn", "--vary", "steps=5,10", "--objective", "test_accuracy_epoch1"]) == cli.BAD_INPUT
+    assert "such as validation_accuracy_count" in capsys.readouterr().err

@@ -29,6 +29,7 @@ from spiketwin.experiments.protocol import Result, measured, single, write_text
 
 QUESTION = "What does it cost a spiking network to learn by local rules: accuracy, memory, time, and what must each synapse know?"
 NAME = "local_against_global"
+OBJECTIVE = "eprop_validation_accuracy"
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from spiketwin.experiments.studies.learning_rules.rewards import conditioning as
 from spiketwin.experiments.studies.learning_rules.rewards import xor
 from spiketwin.experiments.studies.learning_rules.rewards.figure import draw
 
-__all__ = ["QUESTION", "Config", "RewardError", "answer", "draw", "run", "smoke"]
+__all__ = ["OBJECTIVE", "QUESTION", "Config", "RewardError", "answer", "draw", "run", "smoke"]
 
 if TYPE_CHECKING:
     from spiketwin.models.network import Network
 
 QUESTION = "Can reward alone teach synapses which of many stimuli is worth something, and exclusive or?"
+OBJECTIVE = None  # nothing is held out for validation
 SPLIT = "none: conditioning is judged by weights, exclusive or by new spike trains of the four patterns, with learning off"
 
 

@@ -26,9 +26,10 @@ from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.studies.reservoirs.biosignals.figure import draw
 from spiketwin.experiments.studies.reservoirs.biosignals.systems import SYSTEMS, Chosen, Grid, Task, compare, steps
 
-__all__ = ["QUESTION", "Config", "draw", "run", "smoke"]
+__all__ = ["OBJECTIVE", "QUESTION", "Config", "draw", "run", "smoke"]
 
 QUESTION = "What does a liquid add to delta-coded heartbeats and intracranial recordings that a linear read-out of the code does not see?"
+OBJECTIVE = "ecg_validation_liquid"
 SPLIT = "by patient: half of them for test, an eighth for validation, which chooses filters, penalties and the liquid; MIT-BIH: de Chazal et al. 2004"
 
 

@@ -33,8 +33,9 @@ from spiketwin.models.reservoirs import Liquid, LiquidError
 from spiketwin.models.spikes import Spikes
 
 QUESTION = "Do partitioned, deep or adaptive liquids read digits better than one liquid of as many neurons?"
+OBJECTIVE = "one_validation"
 
-__all__ = ["QUESTION", "Config", "draw", "run", "smoke"]
+__all__ = ["OBJECTIVE", "QUESTION", "Config", "draw", "run", "smoke"]
 
 
 @dataclass(frozen=True)

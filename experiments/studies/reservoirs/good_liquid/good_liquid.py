@@ -30,10 +30,11 @@ from spiketwin.experiments.studies.reservoirs.good_liquid.figure import draw
 from spiketwin.experiments.studies.reservoirs.good_liquid.points import Point, Task, measure, points
 
 QUESTION = "What makes a good liquid: do kernel quality minus generalisation rank, and the edge of chaos, tell which one reads digits best?"
+OBJECTIVE = "best_validation"
 SPLIT = f"{digits.SPLIT}; train and validation together: liquids are compared by four folds of them, the chosen one is tested once"
 DIAGNOSTICS = ("rank_difference", "kernel", "generalisation", "memory", "branching", "lyapunov_per_s", "growth_per_s", "edge_distance")
 
-__all__ = ["QUESTION", "Config", "draw", "run", "smoke"]
+__all__ = ["OBJECTIVE", "QUESTION", "Config", "draw", "run", "smoke"]
 
 
 @dataclass(frozen=True)

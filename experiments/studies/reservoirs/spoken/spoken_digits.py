@@ -27,9 +27,10 @@ from spiketwin.experiments.studies.reservoirs.spoken.figure import draw
 from spiketwin.experiments.studies.reservoirs.spoken.words import Words, heard
 from spiketwin.experiments.studies.reservoirs.validated_ridge import Split, judge
 
-__all__ = ["QUESTION", "Config", "draw", "run", "smoke"]
+__all__ = ["OBJECTIVE", "QUESTION", "Config", "draw", "run", "smoke"]
 
 QUESTION = "What does a liquid add to what its front end already tells about spoken digits, for known and for new voices?"
+OBJECTIVE = "validation_speaker_out_1000"
 SPLIT = (
     "official: 2,400 train / 300 validation / 300 test words of six speakers; "
     "speaker_out: 2,000 train / 500 validation / 500 test, by speaker, mean of six"

@@ -28,9 +28,10 @@ from spiketwin.experiments.reservoirs.signals import smape
 from spiketwin.experiments.studies.reservoirs.time_series import forecast, models, tasks
 from spiketwin.experiments.studies.reservoirs.time_series.figure import draw
 
-__all__ = ["QUESTION", "SPLIT", "Config", "draw", "run", "smoke"]
+__all__ = ["OBJECTIVE", "QUESTION", "SPLIT", "Config", "draw", "run", "smoke"]
 
 QUESTION = "How well does a spiking liquid follow, remember and foretell time series, next to an echo-state network of its size?"
+OBJECTIVE = None  # what it chooses on validation it reports on test only
 SPLIT = (
     "one series after the other: training, validation for settings and penalty, test; "
     "Mackey-Glass: settings by two series of their own; in each other one 10 Lyapunov times are learnt, 10 are the test"
