@@ -4,6 +4,9 @@ An experiment is a module with QUESTION (a sentence), Config (a frozen dataclass
 units), run(config, seed, folder=None) -> Result and smoke() -> Result (seconds long; for tests and notebooks).
 folder: where a run may keep what it resumes from, and what it made, such as trained weights.
 
+Where it has them, the results page shows draw(result) -> Figure and page(result) -> Markdown, and a sweep maximises OBJECTIVE, a metric
+(default: validation_accuracy; None: there is none to choose by).
+
 One that trains spiking networks offers them to the cross-check (crosscheck/subjects.py says of which kinds):
 networks(config, seed, folder=None, quiet=False) -> name -> network, trained, from the checkpoints in `folder` where these are finished.
 """

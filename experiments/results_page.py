@@ -79,11 +79,14 @@ def _study(path: Path) -> Iterator[str]:
     if parameter_page.is_parameter_study(result):
         yield from parameter_page.section(result, {part: _figure(f"{path.stem}_{part}").name for part in parameter_page.FIGURES})
     else:
+        if said := _said_by_study(result):
+            yield from (said, "")
         yield from _table(("quantity", "result"), [(name.replace("_", " "), spread(metric)) for name, metric in result.metrics.items()])
         if _has_figure(result):
             yield from (f"![{result.question}]({_figure(path.stem).name})", "")
     seeds = " ".join(map(str, result.seeds))
-    yield from (f"Seeds {seeds}. {_provenance(result.provenance)}", "")
+    said = (f"Seeds {seeds}.", _training(result), _provenance(result.provenance))
+    yield from (" ".join(filter(None, said)), "")
 
 
 def _figures() -> dict[str, Callable[[], bytes]]:
@@ -100,6 +103,46 @@ def _figures() -> dict[str, Callable[[], bytes]]:
 def _has_figure(result: Result) -> bool:
     """Whether its study draws a figure from a result, by a function draw(result)."""
     return result.experiment in EXPERIMENTS and hasattr(experiment(result.experiment), "draw")
+
+
+def _said_by_study(result: Result) -> str:
+    """Markdown that its study puts above the numbers, by a function page(result); '' without one."""
+    module = experiment(result.experiment) if result.experiment in EXPERIMENTS else None
+    return vars(module)["page"](result) if hasattr(module, "page") else ""
+
+
+def _training(result: Result) -> str:
+    """How long its networks were trained, and whether that was before the run whose time the page gives; '' where no one noted it."""
+    spent = training_minutes(result)
+    if not spent:
+        return ""
+    processors = sum(result.metrics["processor_minutes"]["values"]) if "processor_minutes" in result.metrics else 0
+    text = f"Training of all networks together: {_number(spent)} min" + (f", {_number(processors)} of processors" if processors else "")
+    longer = 60 * spent > result.provenance.get("wall_s", math.inf)
+    return text + ("; the run timed here went on from earlier ones, or trained several side by side." if longer else ".")
+
+
+def training_minutes(result: Result) -> float:
+    """Of all networks and seeds: the sum of the metrics training_minutes, else that of the seconds of epochs in the curves; 0 without any."""
+    # the underscore leaves out pretraining_minutes
+    noted = [sum(metric["values"]) for name, metric in result.metrics.items() if "_training_minutes" in f"_{name}"]
+    return sum(noted) if noted else sum(_seconds(result.curves)) / 60
+
+
+def _seconds(curves) -> Iterator[float]:
+    """Numbers in curves that are called seconds, at any depth: of the epochs of training."""
+    if isinstance(curves, list):
+        yield from (s for each in curves for s in _seconds(each))
+    elif isinstance(curves, Mapping):
+        for name, held in curves.items():
+            yield from _numbers(held) if name.startswith("seconds") else _seconds(held)
+
+
+def _numbers(held) -> Iterator[float]:
+    if isinstance(held, list):
+        yield from (number for each in held for number in _numbers(each))
+    elif isinstance(held, int | float):
+        yield held
 
 
 def _drawn_by_study(result: Result) -> bytes:

@@ -149,8 +149,11 @@ def test_snn_against_cnn_smoke(data_dir):
     assert result.mean("validation_accuracy_cnn") > 50 and result.mean("validation_accuracy_snn_10") > 30
     # more steps, more spikes
     assert 0 < result.mean("kilo_operations_snn_5") < result.mean("kilo_operations_snn_10")
-    learning, accuracy, ratio, energy = snn_vs_cnn.draw(result).axes
+    assert result.mean("training_minutes_cnn") > 0 and result.mean("training_minutes_snn_10") > 0
+    learning, timed, accuracy, ratio, energy = snn_vs_cnn.draw(result).axes
     assert [line.get_label() for line in learning.lines] == ["CNN", "5 steps", "10 steps"]
+    assert list(timed.lines[0].get_ydata()) == list(learning.lines[0].get_ydata())
+    assert timed.lines[0].get_xdata()[1] == pytest.approx(2 * result.mean("seconds_per_epoch_cnn") / 60)
     assert list(ratio.lines[-2].get_ydata()) == [result.mean("epoch_ratio_snn_5"), result.mean("epoch_ratio_snn_10")]
     assert energy.lines[-1].get_ydata()[0] == result.mean("energy_nj_cnn") and len(accuracy.lines) == 3
 

@@ -31,11 +31,14 @@ import numpy as np
 from spiketwin.experiments.data import Dataset, load
 from spiketwin.experiments.protocol import Result
 from spiketwin.experiments.studies.gradients.image_classifier import Found, answer, few, leaky_stack, learn, train
+from spiketwin.experiments.studies.gradients.snn_vs_cnn_claims import minutes, page, validation
 
 QUESTION = "What does a convolutional spiking network on MNIST cost and reach, against the same network without spikes?"
 NAME = "snn_vs_cnn"
 OBJECTIVE = "validation_accuracy_snn_25"
 MAC_PJ, AC_PJ = 4.6, 0.9
+
+__all__ = ["OBJECTIVE", "QUESTION", "Config", "draw", "networks", "page", "run", "smoke"]
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
     def trained(name: str, made, rate: float) -> None:
         schedule = Schedule(config.epochs, config.batch_size, rate)
         seen, curves[name] = learn(made, NAME, name, schedule, seed, folder, quiet=quiet)
-        found.update({f"{key}_{name}": seen[key] for key in ("test_accuracy", "validation_accuracy")})
+        found.update({f"{key}_{name}": seen[key] for key in ("test_accuracy", "validation_accuracy", "training_minutes")})
         all_made[name] = made
 
     first, *others = macs(config)
@@ -190,8 +193,8 @@ def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
 
 
 def draw(result: Result):
-    """Accuracy against epochs (mean of the seeds), then test accuracy, time of an epoch and energy against steps; lines are the network
-    without spikes."""
+    """Accuracy against epochs and against minutes of training (means of the seeds), then test accuracy, time of an epoch and energy against
+    steps; lines are the network without spikes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -204,14 +207,15 @@ def draw(result: Result):
         "energy of an image (nJ)": ("energy_nj", True),
     }
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 2.8), layout="constrained")
-        learning, *rest = figure.subplots(1, 4)
+        figure = Figure(figsize=(13, 2.8), layout="constrained")
+        learning, timed, *rest = figure.subplots(1, 5)
         for k, name in enumerate(("cnn", *(f"snn_{s}" for s in steps))):
-            histories = result.curves[name] if len(result.seeds) > 1 else [result.curves[name]]
-            reached = np.mean([[row["validation_accuracy"] for row in history] for history in histories], axis=0)
+            reached = validation(result, name).mean(axis=0)
             label, colour = ("CNN", INK) if k == 0 else (f"{steps[k - 1]} steps", COLOURS[k - 1])
-            learning.plot(range(1, len(reached) + 1), reached, "o-", markersize=3, color=colour, label=label)
+            for axes, spent in ((learning, range(1, len(reached) + 1)), (timed, minutes(result, name).mean(axis=0))):
+                axes.plot(spent, reached, "o-", markersize=3, color=colour, label=label)
         learning.set(xlabel="epoch", ylabel="validation accuracy (%)")
+        timed.set(xlabel="minutes of training", ylabel="validation accuracy (%)", xscale="log")
         learning.legend(fontsize=7)
         for axes, (label, (metric, has_cnn)) in zip(rest, panels.items(), strict=True):
             values = np.array([result.metrics[f"{metric}_snn_{s}"]["values"] for s in steps])

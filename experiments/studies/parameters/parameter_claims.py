@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spiketwin.experiments.studies.claims import FAILS, HOLDS, OPEN, PARTLY, Claim
 from spiketwin.experiments.sweeps.report import best, finished
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 LEARNED = 0.25  # of the best validation accuracy; less is called collapsed
 MATTERS = 1.0  # percentage points
 LITTLE = 0.5  # share of the growth of a layer by which its run time may grow
-HOLDS, PARTLY, FAILS, OPEN = "holds", "holds in part", "does not hold", "cannot be told"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence of the thesis, what became of it (HOLDS, PARTLY, FAILS or OPEN), and the numbers."""
-
-    text: str
-    verdict: str
-    evidence: str
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def section(result: Result, files: Mapping[str, str]) -> Iterator[str]:
     size = " x ".join(str(len(axis.options)) for axis in axes.values())
     yield f"{len(good)} networks ({size} values), {result.config.get('epochs', '?')} epochs each. " + _published(result, good)
     yield from ("", "What the thesis says of them:", "")
-    yield from (f"- {c.text}: **{c.verdict}**; {c.evidence}." for c in claims(ran, axes))
+    yield from (claim.line() for claim in claims(ran, axes))
     yield (
         "\nTwo values of a setting are compared over the pairs of networks that are alike in all else and both learned (reached a quarter "
         "of the best validation accuracy); ± is the standard error of the mean of the pairs, and a difference counts from two of them on."

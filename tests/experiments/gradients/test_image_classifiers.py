@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from spiketwin.experiments import experiment
+from spiketwin.experiments import experiment, results_page
 from spiketwin.experiments.data import Dataset, Samples
-from spiketwin.experiments.protocol import COMMITTED
+from spiketwin.experiments.protocol import COMMITTED, Result, summary
 from spiketwin.experiments.protocol import load as load_result
-from spiketwin.experiments.studies.gradients import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn
+from spiketwin.experiments.studies.gradients import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn, snn_vs_cnn_claims
 from spiketwin.experiments.studies.gradients.image_classifier import Recipe, augmented, few, schedule_of, spiking
 from spiketwin.experiments.training import Schedule
 from spiketwin.models.engines.torch.stacks import NormThroughTime
@@ -229,3 +229,48 @@ def test_the_committed_result_bears_out_what_snn_vs_cnn_says_of_the_report():
     for name in ("cnn", *(f"snn_{s}" for s in steps)):
         assert all(np.mean([result.curves[name][seed][epoch]["validation_accuracy"] for seed in seeds]) > 95 for epoch in (1, 2, 3, 4))
     assert all(result.mean("test_accuracy_cnn") > result.mean(f"test_accuracy_snn_{s}") for s in steps)
+    verdicts = [claim.verdict for claim in snn_vs_cnn_claims.claims(result)]
+    assert verdicts == ["holds in part", "does not hold", "does not hold", "does not hold"]
+
+
+def against(cnn, snn, ratio=5.0, test=(95.0, 95.0)):
+    """A result of two seeds, alike but for the tenth by which tests of the second are better, of a CNN of 6 s an epoch and an SNN of ten
+    steps; cnn, snn: validation accuracies after each epoch."""
+    curves = {
+        name: [[{"validation_accuracy": a, "seconds": 30.0} for a in reached]] * 2 for name, reached in (("cnn", cnn), ("snn_10", snn))
+    }
+    values = {"seconds_per_epoch_cnn": 6.0, "seconds_per_epoch_snn_10": 6.0 * ratio, "epoch_ratio_snn_10": ratio}
+    metrics = {name: summary([value] * 2) for name, value in values.items()}
+    metrics |= {f"test_accuracy_{name}": summary([t, t + 0.1]) for name, t in zip(("cnn", "snn_10"), test)}
+    return Result("snn_vs_cnn", "What?", {"steps": [10]}, (0, 1), metrics, curves)
+
+
+def test_the_claims_of_the_report_hold_where_the_result_is_its_own():
+    # 95 % after one epoch of five times the CNN's six seconds, and after five epochs of it
+    found = snn_vs_cnn_claims.claims(alike := against(cnn=(80, 90, 92, 94, 95), snn=(95, 96, 96, 96, 96)))
+    assert [claim.verdict for claim in found] == ["holds"] * 4
+    assert snn_vs_cnn_claims.minutes_to(alike, "cnn").tolist() == snn_vs_cnn_claims.minutes_to(alike, "snn_10").tolist() == [0.5, 0.5]
+    assert "5.0 (CNN), 1.0 (10 steps)" in found[1].evidence and "0.50 (CNN), 0.50 (10 steps)" in found[2].evidence
+
+
+def test_the_claims_of_the_report_fall_where_the_result_contradicts():
+    other = against(cnn=(96, 97), snn=(94, 95), ratio=3.0, test=(99.0, 98.0))
+    found = snn_vs_cnn_claims.claims(other)
+    assert [claim.verdict for claim in found] == ["does not hold"] * 4
+    assert found[3].evidence.endswith("the CNN ends above each of them")
+    never = snn_vs_cnn_claims.claims(against(cnn=(96, 97), snn=(90, 94)))
+    assert [claim.verdict for claim in never[1:3]] == ["cannot be told"] * 2
+
+
+def test_the_page_says_what_became_of_the_report_and_how_long_training_took(tmp_path, monkeypatch):
+    for name, path in (("COMMITTED", "results"), ("BENCHMARKS", "benchmarks"), ("PAGE", "docs/results.md")):
+        monkeypatch.setattr(results_page, name, tmp_path / path)
+    result = against(cnn=(96, 97), snn=(94, 95), ratio=3.0)
+    replace(result, provenance={"wall_s": 100.0}).write(tmp_path / "results" / "snn_vs_cnn.json")
+    text = results_page.render()
+    # two epochs of 18 s
+    assert "| 10 steps | 95.05 ± 0.07 | 18.0 ± 0.0 | 2.0 ± 0.0 | 0.60 ± 0.00 |" in text
+    assert "- An epoch of the SNN costs 5 of the CNN: **does not hold**; it costs 3.0 (10 steps)." in text
+    # two networks, two seeds, two epochs of 30 s: more than the 100 s of the run
+    assert "Training of all networks together: 4.00 min; the run timed here went on from earlier ones" in text
+    assert text.index("What the published report says") < text.index("| quantity | result |")
