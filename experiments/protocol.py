@@ -9,6 +9,8 @@ Where it has them, the results page shows draw(result) -> Figure and page(result
 
 One that trains spiking networks offers them to the cross-check (crosscheck/subjects.py says of which kinds):
 networks(config, seed, folder=None, quiet=False) -> name -> network, trained, from the checkpoints in `folder` where these are finished.
+A checkpoint is continued with the settings it was made with, training_settings(config). BESIDE_TRAINING of a Config names the fields
+that change no training, such as which networks are trained, or on what they are tested.
 """
 
 from __future__ import annotations
@@ -63,6 +65,11 @@ class Result:
     def write(self, path: Path | str) -> Path:
         """As JSON, all or nothing. Raises ResultError when a value is NaN or infinite: JSON has no word for it."""
         return write_json(path, dataclasses.asdict(self))
+
+
+def training_settings(config) -> dict[str, Any]:
+    """What a training depends on, for its checkpoint: the fields of a Config but those it names in BESIDE_TRAINING."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in getattr(config, "BESIDE_TRAINING", ())}
 
 
 class Experiment(Protocol):

@@ -60,9 +60,9 @@ def evaluate(module: str, config: Any, settings: Mapping[str, Any], seeds: Seque
             spent = {"run_s": time.perf_counter() - start, "cpu_s": time.process_time() - busy}
             return {"metrics": {}, **spent, "error": f"{type(error).__name__}: {error}"}
     metrics = {name: dict(metric) for name, metric in result.metrics.items()}
-    for checkpoint in own.glob("checkpoint_*"):
-        if checkpoint.suffix != ".png":
-            checkpoint.unlink()  # of no further use, and large
+    for path in own.iterdir():
+        if _resumes_from(path):
+            path.unlink()  # of no further use, and large
     run_s = time.perf_counter() - start
     processors = (time.process_time() - busy) / run_s
     if "training_minutes" in metrics:
@@ -71,3 +71,12 @@ def evaluate(module: str, config: Any, settings: Mapping[str, Any], seeds: Seque
     bad = [name for name, metric in metrics.items() if not all(map(math.isfinite, metric["values"]))]
     error = f"{bad[0]} is not a number" if bad else ""
     return {"metrics": {} if bad else metrics, "run_s": run_s, "cpu_s": run_s * processors, "error": error}
+
+
+def _resumes_from(path: Path) -> bool:
+    """Whether a file is a checkpoint: by its name, or, whatever the study calls it, that of a network in training."""
+    if path.suffix == ".safetensors":
+        from spiketwin.experiments.training.checkpoints import is_checkpoint
+
+        return is_checkpoint(path)
+    return path.name.startswith("checkpoint_") and path.suffix != ".png"

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,20 +41,27 @@ def fit(
     checkpoint: Path | None = None,
     show: Silent | None = None,
     optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Train `module` in place; it ends with the weights of the epoch that was best on validation.
 
     loss: mean over the batch of the indices it is given.  validate: accuracy in percent of the present weights, called after
     each epoch.  samples: training samples.  optimiser: called with the parameters and lr.
     checkpoint: file to resume from if it exists, renewed after each epoch; beside it a picture of the history is drawn.
+    settings: of the network, the loss and the data, which must be the same when it resumes; schedule, seed, samples and optimiser are
+    compared anyway.
     Returns one row per epoch: epoch, loss, validation_accuracy, seconds, the means of what `loss` shows, and where gradients
     are clipped the mean gradient_norm before that.
-    Raises CheckpointError when the checkpoint is damaged or from other settings, FloatingPointError when the loss is not finite.
+    Raises CheckpointError when the checkpoint is damaged or from other settings, FloatingPointError when the loss or the validation
+    accuracy is not finite, ValueError for no samples.
     """
+    if samples < 1:
+        raise ValueError(f"samples = {samples} must be positive; give training samples")
     team = join()
     show = show if show and team.is_first else Silent()
     trained = [p for p in module.parameters() if p.requires_grad]
-    run = Run(module, optimiser(trained, lr=schedule.learning_rate), schedule, seed, np.random.default_rng(seed), weights(module))
+    descent, rng = optimiser(trained, lr=schedule.learning_rate), np.random.default_rng(seed)
+    run = Run(module, descent, schedule, seed, rng, weights(module), samples, settings or {})
     kept = team.told(checkpoint.read_bytes() if checkpoint and team.is_first and checkpoint.exists() else None)
     if kept is not None:
         restore(run, kept, checkpoint)
@@ -65,6 +73,11 @@ def fit(
         row = _epoch(run, loss, samples, team, show)
         module.eval()
         accuracy = team.told(validate() if team.is_first else math.nan)
+        if not math.isfinite(accuracy):
+            raise FloatingPointError(
+                f"the validation accuracy is {accuracy} in epoch {len(run.history) + 1}; give samples to validate on, "
+                f"or lower learning_rate = {schedule.learning_rate:g}"
+            )
         row |= {"validation_accuracy": accuracy, "seconds": round(time.perf_counter() - start, 2)}
         if accuracy > max((r["validation_accuracy"] for r in run.history), default=-math.inf):
             run.best = weights(module)

@@ -79,7 +79,7 @@ class Schedule:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "learning_rate", "clip_norm", "patience"):
+        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "patience"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} = {value} must be positive")

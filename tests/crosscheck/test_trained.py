@@ -31,7 +31,7 @@ def classifier(text="3C3-MP2-FC12-FC10", feed=images, scores=counts, steps=12, *
     net = stack(text, input_shape=(1, 8, 8), neuron=leaky(4.0), dt_ms=1.0, **how)
     with torch.no_grad():
         [p.mul_(3) for p in net.parameters() if p.ndim > 1]
-    return Classifier(net, load("digits"), feed, scores, nothing, steps)
+    return Classifier(net, load("digits"), feed, scores, nothing, steps, settings={})
 
 
 def bright(samples, index, rng=None):

@@ -17,6 +17,7 @@ from spiketwin.experiments.protocol import (
     run_seeds,
     single,
     summary,
+    training_settings,
 )
 
 
@@ -105,6 +106,8 @@ def test_every_experiment_follows_the_protocol(name):
     assert callable(module.run) and callable(module.smoke)
     for field in dataclasses.fields(config):
         assert not field.name.endswith(("_s", "_seconds")), "times are in ms"
+    beside = getattr(config, "BESIDE_TRAINING", ())
+    assert set(beside) == dataclasses.asdict(config).keys() - training_settings(config).keys(), "each names a field"
 
 
 @pytest.mark.parametrize("path", sorted(protocol.COMMITTED.glob("*.json")), ids=lambda p: p.stem)

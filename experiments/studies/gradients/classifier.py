@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Classifier:
 
     feed: (samples, indices, random numbers in training, else None) -> input of the stack.  steps: of an input that stays the same.
     scores: run -> [B, K], the largest of which is the answer.  loss: (run, labels) -> a number.
-    record: layer -> states that scores or loss need.
+    record: layer -> states that scores or loss need.  settings: what all of it was made from, which a checkpoint keeps and compares.
     """
 
     net: Stack | StillNetwork
@@ -33,6 +33,7 @@ class Classifier:
     loss: Callable[[StackActivity, Tensor], Tensor]
     steps: int | None = None
     record: dict[str, tuple[str, ...]] | None = None
+    settings: Mapping[str, Any] = field(kw_only=True)
 
     def run(self, samples, index, rng: np.random.Generator | None = None) -> StackActivity:
         """What the network makes of the samples `index`, on the device where the network is."""
@@ -86,6 +87,7 @@ class Classifier:
                 seed=seed,
                 checkpoint=checkpoint,
                 show=show,
+                settings=self.settings,
             )
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
-from spiketwin.experiments.protocol import Result
-from spiketwin.experiments.studies.gradients.image_classifier import Found, answer, few, leaky_stack, learn
+from spiketwin.experiments.protocol import Result, training_settings
+from spiketwin.experiments.studies.gradients.image_classifier import Found, answer, check_betas, few, leaky_stack, learn
 
 QUESTION = "How fast does a small convolutional spiking network learn MNIST, and does it matter what its loss looks at?"
 NAME = "conv_snn"
@@ -65,6 +65,11 @@ class Config:
     epochs: int = 1
     """Passes through the training images."""
 
+    def __post_init__(self) -> None:
+        check_betas(self, "beta", "wide_beta")
+        if self.epochs < 1:
+            raise ValueError(f"epochs = {self.epochs} must be positive")
+
 
 def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, of_membranes: bool = False):
     """The network, initialised by torch's rules from `seed`. of_membranes: the loss looks at each step's membranes, not at counts."""
@@ -79,12 +84,14 @@ def classifier(config: Config, data: Dataset, seed: int, *, wide: bool = False, 
     gain = 1.0 if wide or of_membranes else config.weight_gain
     neurons = dict(tau_mem_ms=tau_from_beta(beta, config.dt_ms), dt_ms=config.dt_ms, surrogate=fast_sigmoid(config.slope))
     net = leaky_stack(layers, data, seed, weight_gain=gain, steps=config.steps, **neurons)
-    last = list(net.neuron_layers())[-1]
+    # the other networks may do without the wider variant
+    settings = {name: value for name, value in training_settings(config).items() if wide or not name.startswith("wide_")}
     if of_membranes:
-        return Classifier(
-            net, data, images, counts, lambda run, y: step_cross_entropy(run.states[last]["v"], y), config.steps, {last: ("v",)}
-        )
-    return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output / per_logit, y), config.steps)
+        last = list(net.neuron_layers())[-1]
+        record, loss = {last: ("v",)}, lambda run, y: step_cross_entropy(run.states[last]["v"], y)
+    else:
+        record, loss = None, lambda run, y: count_cross_entropy(run.output / per_logit, y)
+    return Classifier(net, data, images, counts, loss, config.steps, record, settings=settings)
 
 
 def trained(

@@ -24,11 +24,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from spiketwin.experiments.data import DATASETS, Dataset, folders, load
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result, measured, single, training_settings
 from spiketwin.experiments.studies.gradients.image_classifier import Found, augmented, few, leaky_stack, learn
 from spiketwin.models.stacks import AT_ONCE
 
@@ -41,6 +42,8 @@ RULES = ("lee", "fast_sigmoid", "arctan")
 @dataclass(frozen=True)
 class Config:
     """Networks and budget."""
+
+    BESIDE_TRAINING: ClassVar = ("lenet", "vgg", "resnet", "learning_rates")  # a training has its own layers and its rate
 
     lenet: str = "20C5-AP2-BN-50C5-AP2-BN-FC200-FC10"
     """On MNIST; empty to leave it out."""
@@ -68,6 +71,12 @@ class Config:
     """Images of a training step."""
     learning_rates: tuple[float, ...] = (5e-4, 2e-3, 8e-3)
     """Adam's at the start, of which each rule takes the one that is best on validation after one epoch; they fall along half a cosine."""
+
+    def __post_init__(self) -> None:
+        if not (self.learning_rates and all(rate > 0 for rate in self.learning_rates)):
+            raise ValueError(f"learning_rates = {self.learning_rates} must be positive, at least one")
+        if self.epochs < 1:
+            raise ValueError(f"epochs = {self.epochs} must be positive")
 
 
 def tasks(config: Config) -> dict[str, tuple[str, str]]:
@@ -98,7 +107,11 @@ def classifier(config: Config, layers: str, data: Dataset, rule: str, seed: int)
     def output(run):
         return run.output[-1] / len(run.output)
 
-    return Classifier(net, data, augmented(0, 0, data.shape), output, lambda run, y: half_square_error(output(run), y), config.steps)
+    def loss(run, labels):
+        return half_square_error(output(run), labels)
+
+    settings = training_settings(config) | {"layers": layers, "rule": rule}
+    return Classifier(net, data, augmented(0, 0, data.shape), output, loss, config.steps, settings=settings)
 
 
 def trained(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,9 @@ class Config(ttfs.TTFSConfig):
     of the input in 15 epochs on all. How dark a pixel may be and still spike was chosen among 0.2, 0.1 and 0.05 in 12 epochs on all,
     with 200 hidden neurons.
     """
+
+    # the larger network is trained with its numbers in the places of hidden and input_dropout
+    BESIDE_TRAINING: ClassVar = ("larger", "larger_dropout", "replayed", "fine_factor")
 
     code_threshold: float = 0.1
     """Pixels must be brighter than this (0 to 1) to spike."""

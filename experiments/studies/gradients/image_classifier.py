@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, Samples
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result, measured, single, training_settings
 
 Found = tuple[dict[str, float], dict[str, Any]]
 NETWORK = "network"
@@ -93,7 +93,8 @@ def spiking(recipe: Recipe, data: Dataset, seed: int, **options):
             return value
         return value + 0.5 * recipe.weight_decay * sum(w.square().sum() for w in weights)
 
-    return Classifier(net, data, augmented(recipe.shift_pixels, recipe.flip_probability, data.shape), mean_output, loss, recipe.steps)
+    feed = augmented(recipe.shift_pixels, recipe.flip_probability, data.shape)
+    return Classifier(net, data, feed, mean_output, loss, recipe.steps, settings=training_settings(recipe))
 
 
 def mean_output(run):
@@ -166,6 +167,13 @@ def one_for_crosscheck(study: str, recipe: Recipe, data: Dataset, seed: int, fol
     made = spiking(recipe, data, seed, **options)
     train(made, study, NETWORK, schedule_of(recipe), seed, folder, quiet=quiet)
     return {study: made}
+
+
+def check_betas(config, *names: str) -> None:
+    """Raises ValueError that names a share of the membrane which no step can leave."""
+    for name in names:
+        if not 0 < (beta := getattr(config, name)) < 1:
+            raise ValueError(f"{name} = {beta} is the share of the membrane that a step leaves; give more than 0 and less than 1")
 
 
 def answer(study, config, seed: int, data: Dataset, **options) -> Result:

@@ -17,12 +17,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
 from spiketwin.experiments.progress import progress
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result, measured, single, training_settings
 from spiketwin.experiments.studies.gradients import ttfs
 
 QUESTION = "Does a network trained at several time steps at once keep its accuracy at others, and does retargeting?"
@@ -34,6 +35,8 @@ WAYS = {"one": "trained at one step, retargeted", "naive": "trained at one step,
 @dataclass(frozen=True)
 class Config(ttfs.TTFSConfig):
     """64 pixels, 100 hidden neurons, 10 read-outs. Learning rate, epochs and regulariser were chosen on validation, at dt_ms alone."""
+
+    BESIDE_TRAINING: ClassVar = ("test_samples", "tested_dt_ms")
 
     data: str = "digits"
     """Data set of images (spiketwin data)."""
@@ -85,6 +88,7 @@ def train(config: Config, data: Dataset, seed: int, dts_ms: tuple[float, ...], *
             seed=seed,
             checkpoint=checkpoint,
             show=show,
+            settings=training_settings(config) | {"trained_dt_ms": dts_ms},
         )
     return replace(start, projections=module.to_network().projections), history
 

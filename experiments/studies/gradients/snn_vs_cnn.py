@@ -24,13 +24,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
-from spiketwin.experiments.protocol import Result
-from spiketwin.experiments.studies.gradients.image_classifier import Found, answer, few, leaky_stack, learn, train
+from spiketwin.experiments.protocol import Result, training_settings
+from spiketwin.experiments.studies.gradients.image_classifier import Found, answer, check_betas, few, leaky_stack, learn, train
 from spiketwin.experiments.studies.gradients.snn_vs_cnn_claims import minutes, page, validation
 
 QUESTION = "What does a convolutional spiking network on MNIST cost and reach, against the same network without spikes?"
@@ -44,6 +44,8 @@ __all__ = ["OBJECTIVE", "QUESTION", "Config", "draw", "networks", "page", "run",
 @dataclass(frozen=True)
 class Config:
     """Two networks of one topology."""
+
+    BESIDE_TRAINING: ClassVar = ("steps", "timed_steps")  # a network has its steps in its name
 
     channels: tuple[int, int] = (12, 64)
     """Of the two convolutions."""
@@ -70,6 +72,9 @@ class Config:
     timed_steps: int = 30
     """Training steps of each network whose time is taken."""
 
+    def __post_init__(self) -> None:
+        check_betas(self, "beta")
+
 
 def spiking(config: Config, data: Dataset, steps: int, seed: int):
     """The network with spikes."""
@@ -82,7 +87,11 @@ def spiking(config: Config, data: Dataset, steps: int, seed: int):
     layers, tau_mem_ms = f"{first}C5-MP2-{second}C5-MP2-FC10", tau_from_beta(config.beta, config.dt_ms)
     neurons = dict(tau_mem_ms=tau_mem_ms, dt_ms=config.dt_ms, surrogate=fast_sigmoid(config.slope))
     net = leaky_stack(layers, data, seed, weight_gain=config.weight_gain, **neurons)
-    return Classifier(net, data, images, counts, lambda run, y: count_cross_entropy(run.output * (config.certainty / steps), y), steps)
+
+    def loss(run, labels):
+        return count_cross_entropy(run.output * (config.certainty / steps), labels)
+
+    return Classifier(net, data, images, counts, loss, steps, settings=training_settings(config))
 
 
 def still(config: Config, data: Dataset, seed: int):
@@ -99,7 +108,11 @@ def still(config: Config, data: Dataset, seed: int):
             nn.Conv2d(1, first, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(first, second, 5), nn.MaxPool2d(2), nn.ReLU(),
             nn.Flatten(), nn.Linear(16 * second, 10),
         )  # fmt: skip
-    return Classifier(StillNetwork(layers), data, images, counts, lambda run, y: nn.functional.cross_entropy(run.output[0], y))
+
+    def loss(run, labels):
+        return nn.functional.cross_entropy(run.output[0], labels)
+
+    return Classifier(StillNetwork(layers), data, images, counts, loss, settings=training_settings(config))
 
 
 def macs(config: Config) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import torch
 
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
-from spiketwin.experiments.protocol import COMMITTED, ResultError
+from spiketwin.experiments.protocol import COMMITTED, ResultError, training_settings
 from spiketwin.experiments.studies.gradients.ttfs import (
     HIDDEN,
     INPUT,
@@ -55,6 +55,7 @@ def train(experiment: str, config: TTFSConfig, data: Dataset, seed: int, *, chec
             seed=seed,
             checkpoint=checkpoint,
             show=show,
+            settings=training_settings(config),
         )
     # the weights alone: the module's time constants were rounded to single precision
     trained = replace(start, projections=module.to_network().projections)

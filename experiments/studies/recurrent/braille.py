@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result, measured, single, training_settings
 
 QUESTION = "How well does a recurrent spiking network tell 27 Braille letters apart by touch?"
 NAME = "braille"
@@ -82,7 +82,7 @@ def classifier(config: Config, data: Dataset, seed: int):
         value, hidden = mean_cross_entropy(run.output, labels), next(iter(run.spikes.values()))
         return value + spike_penalty(hidden, config.regulariser / len(labels)) if config.regulariser else value
 
-    return Classifier(net, data, feed, lambda run: membrane_mean(run.output), loss)
+    return Classifier(net, data, feed, lambda run: membrane_mean(run.output), loss, settings=training_settings(config))
 
 
 def standardised(data: Dataset) -> Dataset:

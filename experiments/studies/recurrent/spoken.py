@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from spiketwin.experiments.data import Dataset, EventSamples
 from spiketwin.experiments.data import load as load_data
 from spiketwin.experiments.data.speech import fsdd, heidelberg, spoken
 from spiketwin.experiments.data.speech.cochlea import Cochlea
-from spiketwin.experiments.protocol import Result, measured, single
+from spiketwin.experiments.protocol import Result, measured, single, training_settings
 from spiketwin.models.spikes import Spikes
 
 QUESTION = "How well does a spiking network understand digits spoken by new voices, and do learned delays help?"
@@ -42,8 +42,11 @@ PENALTIES = (1e-4, 1e-3, 1e-2)
 class Config:
     """Three listeners to the same events."""
 
+    BESIDE_TRAINING: ClassVar = ("listeners",)
+
     data: Literal["spoken", "shd"] = "spoken"
-    """Spoken digits through this project's cochlea, or the Spiking Heidelberg Digits. Of the former, seed s tests on speaker s of six."""
+    """Spoken digits through this project's cochlea, or the Spiking Heidelberg Digits. Of the former, seed s tests on speaker s of six:
+    there are no further seeds for new voices."""
     files: str = ""
     """A folder with shd_train.h5 and shd_test.h5 of your own, in the format of the Heidelberg digits; used in their place."""
     voices: Literal["new", "known"] = "new"
@@ -96,6 +99,9 @@ class Config:
     def __post_init__(self) -> None:
         if strange := set(self.listeners) - {RSNN, DELAYS, LINEAR}:
             raise ValueError(f"unknown listener '{min(strange)}'; choose from {RSNN}, {DELAYS}, {LINEAR}")
+        for name in ("epochs", "delay_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
 
     @property
     def dt_ms(self) -> float:
@@ -103,7 +109,7 @@ class Config:
 
 
 def load(config: Config, seed: int) -> Dataset[EventSamples]:
-    """The words. Raises DataError that says how to get the files where there are none."""
+    """The words. Raises DataError that says how to get the files where there are none, ValueError for a seed without a speaker."""
     if config.data == "shd" and config.files:
         return heidelberg.shd(*(Path(config.files) / f"shd_{part}.h5" for part in ("train", "test")))
     if config.data == "shd":
@@ -111,7 +117,12 @@ def load(config: Config, seed: int) -> Dataset[EventSamples]:
     cochlea = Cochlea(channels=config.channels)
     if config.voices == "known":
         return spoken.known_voices(cochlea=cochlea)
-    return spoken.load(fsdd.SPEAKERS[seed % len(fsdd.SPEAKERS)], cochlea=cochlea)
+    if not 0 <= seed < len(fsdd.SPEAKERS):
+        raise ValueError(
+            f"seed = {seed} has no speaker to test on, and none may count twice; give seeds out of "
+            f"{', '.join(f'{k} ({name})' for k, name in enumerate(fsdd.SPEAKERS))}, or voices = 'known'"
+        )
+    return spoken.load(fsdd.SPEAKERS[seed], cochlea=cochlea)
 
 
 # -- networks --------------------------------------------------------------------------------------------------
@@ -159,7 +170,7 @@ def classifier(config: Config, data: Dataset, seed: int, listener: str = RSNN):
         return value + sum(spike_penalty(s, config.regulariser / len(labels)) for s in hidden) if config.regulariser else value
 
     # what a Classifier trains is called as a stack is, whatever its class
-    return Classifier(cast(Any, net), data, cast(Any, feed), scores, loss)
+    return Classifier(cast(Any, net), data, cast(Any, feed), scores, loss, settings=training_settings(config))
 
 
 def shifted(words: Spikes, most_ms: float, rng: np.random.Generator) -> Spikes:

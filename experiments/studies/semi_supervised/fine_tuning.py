@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
+from spiketwin.experiments.protocol import training_settings
 from spiketwin.experiments.studies.gradients.classifier import Classifier
 from spiketwin.experiments.studies.gradients.image_classifier import mean_output
 from spiketwin.experiments.studies.semi_supervised.contrast import on_and_off
@@ -23,7 +24,11 @@ from spiketwin.models.engines.torch.stacks.stack import Stack
 
 def classifier(config: Config, data: Dataset, start: str, learnt: Sequence[Tensor], seed: int) -> Classifier:
     net = network(config, start, learnt, seed, side=data.shape[-1], classes=len(data.classes))
-    return Classifier(net, data, on_and_off, mean_output, lambda run, y: functional.cross_entropy(mean_output(run), y), config.steps)
+
+    def loss(run, labels):
+        return functional.cross_entropy(mean_output(run), labels)
+
+    return Classifier(net, data, on_and_off, mean_output, loss, config.steps, settings=training_settings(config))
 
 
 def labelled(labels: np.ndarray, of_each: int, seed: int) -> np.ndarray:
@@ -79,6 +84,7 @@ def teach(
             seed=seed,
             checkpoint=checkpoint,
             show=show,
+            settings=made.settings,
         )
     return made, history
 

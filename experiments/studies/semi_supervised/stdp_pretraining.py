@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,20 @@ class SemiSupervisedError(ValueError):
 @dataclass(frozen=True)
 class Config:
     """Two convolutions and a read-out, first by spike timing, then by gradients."""
+
+    # a training has its looks, their steps and its rate in its schedule, and its start and labels in its name
+    BESIDE_TRAINING: ClassVar = (
+        "starts",
+        "learning_rates",
+        "looks",
+        "steps_per_look",
+        "labels",
+        "label_looks",
+        "label_steps_per_look",
+        "test_images",
+        "targets",
+        "target",
+    )
 
     maps: tuple[int, int] = (16, 32)
     """Maps of the two convolutions."""

@@ -13,9 +13,17 @@ from spiketwin.experiments import experiment, results_page
 from spiketwin.experiments.data import Dataset, Samples
 from spiketwin.experiments.protocol import COMMITTED, Result, summary
 from spiketwin.experiments.protocol import load as load_result
-from spiketwin.experiments.studies.gradients import conv_snn, deep_spike_backprop, fashion_conv, lenet, snn_vs_cnn, snn_vs_cnn_claims
+from spiketwin.experiments.studies.gradients import (
+    conv_snn,
+    deep_spike_backprop,
+    fashion_conv,
+    image_classifier,
+    lenet,
+    snn_vs_cnn,
+    snn_vs_cnn_claims,
+)
 from spiketwin.experiments.studies.gradients.image_classifier import Recipe, augmented, few, schedule_of, spiking
-from spiketwin.experiments.training import Schedule
+from spiketwin.experiments.training import CheckpointError, Schedule
 from spiketwin.models.engines.torch.stacks import NormThroughTime
 from spiketwin.models.stacks import AT_ONCE
 from spiketwin.rules.spike_backprop import SpikeBackprop
@@ -274,3 +282,35 @@ def test_the_page_says_what_became_of_the_report_and_how_long_training_took(tmp_
     # two networks, two seeds, two epochs of 30 s: more than the 100 s of the run
     assert "Training of all networks together: 4.00 min; the run timed here went on from earlier ones" in text
     assert text.index("What the published report says") < text.index("| quantity | result |")
+
+
+# -- settings --------------------------------------------------------------------------------------------------
+
+
+def test_a_network_does_not_go_on_from_a_checkpoint_of_other_settings(tmp_path):
+    config = snn_vs_cnn.Config(channels=(2, 2), steps=(2,), epochs=1, batch_size=10)
+
+    def train(config):
+        how = Schedule(config.epochs, config.batch_size, config.learning_rate)
+        image_classifier.train(snn_vs_cnn.spiking(config, dataset(), 2, 0), "study", "snn_2", how, 0, tmp_path, quiet=True)
+
+    train(config)
+    with pytest.raises(CheckpointError, match=r"snn_2_0.safetensors is from other settings \(slope was 25.0, is 5.0\)"):
+        train(replace(config, slope=5.0))
+    train(replace(config, steps=(2, 4), timed_steps=1))  # which networks there are, and how they are timed, changes none
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize(("study", "name"), [(snn_vs_cnn, "beta"), (conv_snn, "beta"), (conv_snn, "wide_beta")])
+def test_a_share_that_no_step_can_leave_is_named(study, name, beta):
+    with pytest.raises(ValueError, match=f"{name} = {beta} is the share of the membrane that a step leaves; give more than 0"):
+        study.Config(**{name: beta})
+
+
+def test_a_study_without_epochs_or_rates_is_refused_before_it_trains():
+    for study in (conv_snn, deep_spike_backprop):
+        with pytest.raises(ValueError, match="epochs = 0 must be positive"):
+            study.Config(epochs=0)
+    for rates in ((), (1e-3, 0.0)):
+        with pytest.raises(ValueError, match="learning_rates = .* must be positive, at least one"):
+            deep_spike_backprop.Config(learning_rates=rates)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from spiketwin.experiments.data import load
-from spiketwin.experiments.protocol import ResultError
-from spiketwin.experiments.studies.gradients import digits_ttfs, ttfs, ttfs_training
+from spiketwin.experiments.protocol import ResultError, training_settings
+from spiketwin.experiments.studies.gradients import digits_ttfs, fashion_ttfs, ttfs, ttfs_training
+from spiketwin.experiments.training import CheckpointError
 from spiketwin.models.encoders import time_to_first_spike
 
 
@@ -95,3 +96,28 @@ def test_weights_come_back_from_disk_with_their_settings(small, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ResultError, match="does not hold"):
         ttfs_training.load_weights(path, digits_ttfs.Config, data)
+
+
+def test_a_study_does_not_go_on_from_a_network_of_other_settings(tmp_path):
+    config = digits_ttfs.Config(hidden=8, epochs=1)
+    first = digits_ttfs.run(config, 0, folder=tmp_path)
+    for change, message in (
+        (
+            {"regulariser": 0.1},
+            r"checkpoint_0.safetensors is from other settings \(regulariser was 1e-06, is 0.1\); give those, or remove it",
+        ),
+        ({"epochs": 2, "tau_mem_ms": 10.0}, "tau_mem_ms was 20.0, is 10.0; epochs was 1, is 2"),
+        ({"hidden": 9}, "hidden was 8, is 9"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            digits_ttfs.run(replace(config, **change), 0, folder=tmp_path)
+    # the same network is read from it, not trained again
+    assert digits_ttfs.run(config, 0, folder=tmp_path).curves == first.curves
+    with pytest.raises(ValueError, match="epochs = 0 must be positive"):
+        digits_ttfs.run(replace(config, epochs=0), 0)
+
+
+def test_what_only_tests_a_network_may_change_beside_its_checkpoint():
+    config = fashion_ttfs.Config()
+    for change, same in (({"replayed": 0, "larger": 0}, True), ({"hidden": 50}, False)):
+        assert (training_settings(replace(config, **change)) == training_settings(config)) == same

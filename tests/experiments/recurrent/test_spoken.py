@@ -109,6 +109,18 @@ def test_an_unknown_listener_is_named():
         spoken.Config(listeners=("cnn",))
 
 
+def test_a_seed_without_a_speaker_of_its_own_is_refused():
+    for seed in (6, -1):
+        with pytest.raises(ValueError, match=rf"seed = {seed} has no speaker .* 0 \(george\), .* 5 \(yweweler\), or voices = 'known'"):
+            spoken.load(spoken.Config(), seed)
+
+
+def test_epochs_of_either_network_are_checked_before_one_is_trained():
+    for name in ("epochs", "delay_epochs"):
+        with pytest.raises(ValueError, match=f"{name} = 0 must be positive"):
+            spoken.Config(**{name: 0})
+
+
 def test_spoken_smoke(data_dir):
     data_dir("fsdd")
     result = experiment("spoken").smoke()

@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from spiketwin.experiments import EXPERIMENTS, cli, experiment
 from spiketwin.experiments.protocol import COMMITTED, load
@@ -15,6 +17,7 @@ from spiketwin.experiments.sweeps import Sampler, SweepError, axes, best_table, 
 from spiketwin.experiments.sweeps.objective import accuracies, can_be_swept, objective, of_study
 from spiketwin.experiments.sweeps.report import best, per_value
 from spiketwin.experiments.sweeps.storage import Storage
+from spiketwin.experiments.training import Schedule, fit
 from sweep_toy import GRID, grid, seen, toy_study
 
 
@@ -39,6 +42,22 @@ def test_every_point_is_run_and_validation_alone_decides(toy, tmp_path):
     log = next((tmp_path / "out" / "trials").glob("*/log.txt")).read_text()
     assert log.count("a line of the log") == 2
     assert not list((tmp_path / "out" / "trials").glob("*/checkpoint_*"))
+
+
+def test_a_finished_trial_keeps_weights_and_pictures_and_no_checkpoint_whatever_its_name(toy, tmp_path, monkeypatch):
+    run = toy.run
+
+    def train(config, seed, *, folder):
+        module = torch.nn.Linear(1, 1)
+        how = {"samples": 2, "schedule": Schedule(1, 2, 0.1), "seed": seed, "checkpoint": folder / f"network_{seed}.safetensors"}
+        fit(module, lambda index, rng: (module.weight.sum(), {}), lambda: 50.0, **how)
+        save_file(module.state_dict(), folder / f"weights_{seed}.safetensors")
+        return run(config, seed, folder=folder)
+
+    monkeypatch.setattr(toy, "run", train)
+    sweep(toy, toy.Config(), grid(toy, {"width": (4, 6)}), folder=tmp_path / "out", quiet=True)
+    for own in (tmp_path / "out" / "trials").iterdir():
+        assert sorted(p.name for p in own.iterdir()) == ["log.txt", "network_0.png", "weights_0.safetensors"]
 
 
 def test_what_was_run_is_not_run_again(toy, tmp_path):

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from spiketwin.experiments.training import CheckpointError, Constant, Schedule, activity, batches, best_epoch, draw_history, fit
+from spiketwin.experiments.training.checkpoints import is_checkpoint
 
 SCHEDULE = Schedule(epochs=4, batch_size=8, learning_rate=0.05)
 
@@ -42,9 +44,9 @@ def problem(stop_after=None):
     return module, loss, lambda: -(module(x).squeeze(1) - y).square().mean().item()
 
 
-def trained(checkpoint=None, stop_after=None, schedule=SCHEDULE, seed=5):
+def trained(checkpoint=None, stop_after=None, schedule=SCHEDULE, seed=5, samples=30, **options):
     module, loss, validate = problem(stop_after)
-    history = fit(module, loss, validate, samples=30, schedule=schedule, seed=seed, checkpoint=checkpoint)
+    history = fit(module, loss, validate, samples=samples, schedule=schedule, seed=seed, checkpoint=checkpoint, **options)
     return module, history
 
 
@@ -87,12 +89,42 @@ def test_the_best_epoch_on_validation_is_kept():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"seed": 6}, "seed was 5, is 6"), ({"schedule": replace(SCHEDULE, learning_rate=0.1)}, "learning_rate was 0.05, is 0.1")],
+    [
+        ({"seed": 6}, "seed was 5, is 6"),
+        ({"schedule": replace(SCHEDULE, learning_rate=0.1)}, "learning_rate was 0.05, is 0.1"),
+        ({"schedule": replace(SCHEDULE, epochs=9)}, "epochs was 4, is 9"),
+        ({"samples": 29}, "samples was 30, is 29"),
+        ({"optimiser": torch.optim.SGD}, r"optimiser was Adam\(betas=\(0.9, 0.999\), eps=1e-08\), is SGD\(\)"),
+        ({"settings": {"price": 0.2, "widths": (3, 4)}}, r"\(price was 0.1, is 0.2\); give those, or remove it"),
+        ({"settings": {"price": 0.1, "widths": (3, 5)}}, r"\(widths was \[3, 4\], is \[3, 5\]\)"),
+        ({"settings": {"widths": (3, 4), "slope": 2}}, r"\(slope was not given, is 2; price was 0.1, is not given\)"),
+    ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, change, message):
-    trained(tmp_path / "run")
+    same = {"settings": {"price": 0.1, "widths": (3, 4)}}
+    trained(tmp_path / "run", **same)
     with pytest.raises(CheckpointError, match=message):
-        trained(tmp_path / "run", **change)
+        trained(tmp_path / "run", **{**same, **change})
+    _, history = trained(tmp_path / "run", stop_after=0, **same)  # and with the same it is finished
+    assert len(history) == 4
+
+
+def test_a_checkpoint_without_settings_is_of_an_older_version_and_refused(tmp_path):
+    trained(tmp_path / "run")
+    with safe_open(tmp_path / "run", framework="pt") as file:
+        notes = json.loads(file.metadata()["training"])
+    old = {**notes, "schedule": SCHEDULE.settings(), "seed": notes.pop("settings")["seed"]}
+    del old["settings"]
+    save_file(load_file(tmp_path / "run"), tmp_path / "run", metadata={"training": json.dumps(old)})
+    with pytest.raises(CheckpointError, match="run is of an older version, which did not keep its settings; remove it to start anew"):
+        trained(tmp_path / "run")
+
+
+def test_a_checkpoint_is_told_from_weights(tmp_path):
+    module, _ = trained(tmp_path / "run")
+    save_file(module.state_dict(), tmp_path / "bare")
+    save_file(module.state_dict(), tmp_path / "weights", metadata={"config": "{}"})
+    assert [is_checkpoint(tmp_path / name) for name in ("run", "bare", "weights")] == [True, False, False]
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
@@ -107,6 +139,20 @@ def test_a_loss_that_is_not_finite_stops_the_run():
     module = nn.Linear(1, 1)
     with pytest.raises(FloatingPointError, match="learning_rate"):
         fit(module, lambda index, rng: (module.weight.sum() / 0, {}), lambda: 0.0, samples=8, schedule=SCHEDULE, seed=0)
+
+
+@pytest.mark.parametrize("accuracy", [float("nan"), float("inf")])
+def test_a_validation_accuracy_that_is_not_finite_stops_the_run(tmp_path, accuracy):
+    module, answers = nn.Linear(1, 1), iter([50.0, accuracy])
+    loss = lambda index, rng: (module.weight.sum(), {})  # noqa: E731
+    with pytest.raises(FloatingPointError, match=f"validation accuracy is {accuracy} in epoch 2; give samples .*learning_rate = 0.05"):
+        fit(module, loss, lambda: next(answers), samples=8, schedule=SCHEDULE, seed=0, checkpoint=tmp_path / "run")
+    assert len(epochs(tmp_path / "run")) == 1
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match="samples = 0 must be positive; give training samples"):
+        trained(samples=0)
 
 
 # What a process of its own trains, and this one too: noise in the loss from all random numbers that a checkpoint holds.

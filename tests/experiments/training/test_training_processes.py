@@ -23,11 +23,13 @@ class Loud(Silent):
     def say(self, line):
         print("SAID", os.environ.get("RANK"), line.split(" · ")[0], flush=True)
 
-def train(epochs, clip, checkpoint=None, noise=0.0, stop_after=None):
+def problem(noise=0.0):
     torch.manual_seed(0)
     x, y = torch.randn(10, 4), torch.randn(10, 2)
-    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(noise), nn.Linear(8, 2))
-    calls = count()
+    return x, y, nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(noise), nn.Linear(8, 2))
+
+def train(epochs, clip, checkpoint=None, noise=0.0, stop_after=None):
+    (x, y, module), calls = problem(noise), count()
     if not is_first():  # every process starts from the weights of the first
         nn.init.zeros_(module[0].weight)
 
@@ -79,17 +81,22 @@ def two(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone():
-    here = {}
-    exec(TRAINED, here)
+def here():
+    names = {}
+    exec(TRAINED, names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def alone(here):
     return here["train"]
 
 
-def test_gradients_of_two_processes_are_those_of_one(two, alone):
+def test_gradients_of_two_processes_are_those_of_one(two, alone, here):
     folder, _ = two
+    *_, start = here["problem"]()
     for name, (epochs, clip) in {"one": (1, None), "three": (3, 0.5)}.items():
         module, _ = alone(epochs, clip)
-        start, _ = alone(0, clip)
         for rank in "01":
             trained = load_file(folder / f"weights_{rank}")
             for key, value in module.state_dict().items():

@@ -49,7 +49,7 @@ def test_a_checkpoint_tells_schedules_apart():
     assert Schedule(1, 1, 1.0, WarmUp(0.1)).settings() != Schedule(1, 1, 1.0, WarmUp(0.2)).settings()
 
 
-@pytest.mark.parametrize("name", ["batch_size", "learning_rate", "clip_norm", "patience"])
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "clip_norm", "patience"])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_numbers_out_of_range_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name} = {value} must be positive"):

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ OBJECTIVE = "eprop_validation_accuracy"
 @dataclass(frozen=True)
 class Config:
     """Two recurrent layers of leaky neurons between pixels and leaky read-outs."""
+
+    BESIDE_TRAINING: ClassVar = ("methods", "memory_steps")
 
     data: str = "mnist"
     """Data set of images (spiketwin data)."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spiketwin.experiments.data import Dataset
 from spiketwin.experiments.progress import progress
+from spiketwin.experiments.protocol import training_settings
 from spiketwin.experiments.studies.gradients.classifier import Classifier
 from spiketwin.experiments.training import Row, Schedule, fit
 from spiketwin.models import stack
@@ -108,6 +109,7 @@ def classifier(config: Config, data: Dataset, seed: int) -> Classifier:
         lambda samples, index, rng: spikes(config, samples, index, rng),
         lambda run: membrane_mean(run.output),
         lambda run, labels: step_cross_entropy(run.output, labels),
+        settings=training_settings(config),
     )
 
 
@@ -140,5 +142,6 @@ def teach(
             seed=seed,
             checkpoint=checkpoint,
             show=show,
+            settings=made.settings,
         )
     return made, history

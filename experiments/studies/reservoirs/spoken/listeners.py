@@ -107,6 +107,7 @@ def rsnn_accuracy(
     data = Dataset("spoken", *parts, (words.events.size,), fsdd.DIGITS, name, fsdd.SOURCE)
     how = replace(spoken.Config(), duration_ms=config.duration_ms, steps=config.rsnn_steps, hidden=config.rsnn_hidden)
     made = spoken.classifier(how, data, seed)
+    made = replace(made, settings={**made.settings, **{name: getattr(config, name) for name in ("bands", "frames", "rate_hz", "dt_ms")}})
     history = made.train(
         f"spoken_digits, {name}, rsnn, seed {seed}",
         Schedule(config.rsnn_epochs, how.batch_size, config.rsnn_learning_rate, clip_norm=how.clip_norm),
