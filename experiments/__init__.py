@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "reward": "spiketwin.experiments.studies.learning_rules.rewards.reward",
     "rules_in_engines": "spiketwin.experiments.studies.learning_rules.rules_in_engines",
     "several_dt": "spiketwin.experiments.studies.gradients.several_dt",
+    "several_dt_fashion": "spiketwin.experiments.studies.gradients.several_dt_fashion",
     "shd": "spiketwin.experiments.studies.recurrent.shd",
     "snn_vs_cnn": "spiketwin.experiments.studies.gradients.snn_vs_cnn",
     "spoken": "spiketwin.experiments.studies.recurrent.spoken",

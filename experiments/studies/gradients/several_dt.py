@@ -6,9 +6,8 @@ constants and the input keep their milliseconds, and as a naive port, whose loop
 
 A neuron fires at most once in a step. What it is worth to a network to hide a burst there shows at a finer step.
 
-By default on the digits of scikit-learn, in minutes; there neurons fire once a trial, and what the step costs is mostly the naive port's.
-The hidden neurons of Fashion-MNIST burst: --data fashion-mnist --training-samples 10000 --test-samples 2000 --tmax-ms 100
---learning-rate 2e-3 --batch-size 256 --epochs 12.
+On the digits of scikit-learn, in minutes; there neurons fire once a trial, and what the step costs is mostly the naive port's. The hidden
+neurons of Fashion-MNIST burst: several_dt_fashion.py.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 
 from spiketwin.experiments.data import Dataset, load
 from spiketwin.experiments.progress import progress
-from spiketwin.experiments.protocol import Result, measured, single, training_settings
+from spiketwin.experiments.protocol import Experiment, Result, measured, single, training_settings
 from spiketwin.experiments.studies.gradients import ttfs
 
 QUESTION = "Does a network trained at several time steps at once keep its accuracy at others, and does retargeting?"
@@ -78,7 +77,9 @@ def train(config: Config, data: Dataset, seed: int, dts_ms: tuple[float, ...], *
     several = SeveralSteps(module, dts_ms)
     losses = {dt: objective(several.at(dt), ttfs.FirstSpikes(data.train, config.at(dt), data.shape)) for dt in dts_ms}
     held_out = {dt: ttfs.FirstSpikes(data.validation, config.at(dt)) for dt in dts_ms}
-    with progress(f"training {NAME} at {', '.join(f'{dt:g}' for dt in dts_ms)} ms, seed {seed}", config.epochs, quiet=quiet) as show:
+    with progress(
+        f"training {NAME} on {config.data} at {', '.join(f'{dt:g}' for dt in dts_ms)} ms, seed {seed}", config.epochs, quiet=quiet
+    ) as show:
         history = fit(
             module,
             drawing_dt(losses),
@@ -93,14 +94,14 @@ def train(config: Config, data: Dataset, seed: int, dts_ms: tuple[float, ...], *
     return replace(start, projections=module.to_network().projections), history
 
 
-def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False):
-    """The network trained at one step and that trained at several, for the cross-check."""
+def networks(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False, study: str = NAME):
+    """The network trained at one step and that trained at several, for the cross-check. study: the name they go by."""
     from spiketwin.experiments.studies.gradients.ttfs_training import evaluated
 
     data, found = dataset(config), {}
     for name, dts_ms in (("one", (config.dt_ms,)), ("several", config.trained_dt_ms)):
         network, history = train(config, data, seed, dts_ms, checkpoint=_checkpoint(folder, name, seed), quiet=quiet)
-        found[name] = evaluated(NAME, config, seed, network, data, history)
+        found[name] = evaluated(study, config, seed, network, data, history)
     return found
 
 
@@ -164,29 +165,28 @@ def dataset(config: Config) -> Dataset:
 
 
 def run(config: Config, seed: int, *, folder: Path | None = None) -> Result:
+    return answer(sys.modules[__name__], config, seed, folder)
+
+
+def answer(study: Experiment, config: Config, seed: int, folder: Path | None = None, *, quiet: bool = False, note: str = "") -> Result:
+    """The Result of one seed, with its figure in `folder`."""
     data = dataset(config)
-    with measured(split=data.split) as provenance:
-        found, curves = measure(config, data, seed, folder)
-    result = single(sys.modules[__name__], config, seed, found, curves=curves, provenance=provenance)
+    with measured(split=note + data.split) as provenance:
+        found, curves = measure(config, data, seed, folder, quiet=quiet)
+    result = single(study, config, seed, found, curves=curves, provenance=provenance)
     if folder:
-        draw(result).savefig(folder / f"{NAME}_{seed}.png", dpi=150)
+        draw(result).savefig(folder / f"{result.experiment}_{seed}.png", dpi=150)
     return result
 
 
 def smoke() -> Result:
+    return try_out(sys.modules[__name__], Config())
+
+
+def try_out(study: Experiment, config: Config) -> Result:
     """Two epochs of a small network at two steps."""
-    config = replace(
-        Config(),
-        hidden=24,
-        epochs=2,
-        trained_dt_ms=(1.0, 2.0),
-        tested_dt_ms=(0.5, 1.0, 2.0),
-    )
-    data = dataset(config)
-    with measured(split=f"smoke test: {data.split}") as provenance:
-        found, curves = measure(config, data, 0, quiet=True)
-    assert np.isfinite(list(found.values())).all()
-    return single(sys.modules[__name__], config, 0, found, curves=curves, provenance=provenance)
+    small = replace(config, hidden=24, epochs=2, trained_dt_ms=(1.0, 2.0), tested_dt_ms=(0.5, 1.0, 2.0))
+    return answer(study, small, 0, quiet=True, note="smoke test: ")
 
 
 def draw(result: Result):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spiketwin.experiments.studies.gradients import several_dt
+from spiketwin.experiments.studies.gradients import several_dt, several_dt_fashion
 from spiketwin.experiments.training import Constant, Schedule, drawing_dt, fit, mean_over_dt
 from spiketwin.models.engines.torch import TorchNetwork
 from spiketwin.models.engines.torch.stacks import SeveralSteps, retarget
@@ -131,8 +131,11 @@ def test_what_cannot_be_shared_is_named():
         drawing_dt({})
 
 
-def test_the_study_tells_both_trainings_and_both_ports_apart():
-    result = several_dt.smoke()
+@pytest.mark.parametrize("study", [several_dt, several_dt_fashion])
+def test_the_study_tells_both_trainings_and_both_ports_apart(study, data_dir):
+    if study is several_dt_fashion:
+        data_dir("fashion-mnist")
+    result = study.smoke()
     at = {name: result.mean(name) for name in result.metrics}
     # at the step of training all ports are the network itself
     assert at["one_at_1_ms"] == at["naive_at_1_ms"]
