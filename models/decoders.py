@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from spiketwin.models.spikes import Spikes
+from spiketwin.models.units import positive
 
 
 def count(spikes) -> Any:
@@ -63,7 +64,14 @@ def first_spike_ms(spikes, dt_ms: float | None = None, *, silent_ms: float = inf
 
 
 def mean_interval_ms(spikes: Spikes) -> np.ndarray:
-    """Mean time between two spikes of a neuron [B, N] in ms: (last - first) / (count - 1); NaN below two spikes."""
+    """Mean time between two spikes of a neuron [B, N] in ms: (last - first) / (count - 1); NaN below two spikes.
+
+    Raises ValueError for a tensor.
+    """
+    if not isinstance(spikes, Spikes):
+        raise ValueError(
+            f"intervals need the times of Spikes, got a {type(spikes).__name__}; make them with Spikes.from_dense(array, dt_ms)"
+        )
     _, B, N = spikes.shape
     last, many, mean = np.full((B, N), -inf), spikes.counts(), np.full((B, N), np.nan)
     np.maximum.at(last, (spikes.batch, spikes.neuron), spikes.times_ms())
@@ -101,6 +109,5 @@ def _step(spikes, dt_ms: float | None) -> float:
         return spikes.dt_ms
     if dt_ms is None:
         raise ValueError("a tensor [T, B, N] has no time step; add dt_ms=…, or pass Spikes")
-    if not dt_ms > 0:
-        raise ValueError(f"dt_ms = {dt_ms} must be positive")
+    positive(dt_ms=dt_ms)
     return dt_ms

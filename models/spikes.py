@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spiketwin.models.units import positive
+
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
@@ -14,6 +16,7 @@ class Spikes:
     step, batch, neuron: int arrays [events].  shape: (T, B, N).  dt_ms: step in ms.
     time_ms: exact times [events] where the source is grid-free, else None (a spike of step n is
     labelled n·dt, the start of the step, as in Brian2).
+    Raises ValueError for another shape, events outside it, arrays of different lengths, and a step that is not positive and finite.
     """
 
     step: np.ndarray
@@ -24,6 +27,8 @@ class Spikes:
     time_ms: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if len(self.shape) != 3:
+            raise ValueError(f"spikes have the shape (T, B, N), got {self.shape}; one trial is B = 1")
         for name, limit in zip(("step", "batch", "neuron"), self.shape, strict=True):
             values = np.asarray(getattr(self, name), dtype=np.int64)
             object.__setattr__(self, name, values)
@@ -34,8 +39,7 @@ class Spikes:
             raise ValueError(
                 f"spikes need equally many steps, trials and neurons, got {len(self.step)}, {len(self.batch)}, {len(self.neuron)}"
             )
-        if not self.dt_ms > 0:
-            raise ValueError(f"dt_ms = {self.dt_ms} must be positive")
+        positive(dt_ms=self.dt_ms)
         _, B, N = self.shape
         key = (self.step * B + self.batch) * N + self.neuron
         # batches for training are made in order, and sorting would cost more than making them

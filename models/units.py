@@ -232,3 +232,10 @@ def identifiers(expression: str) -> frozenset[str]:
 
 def is_finite(value: float) -> bool:
     return math.isfinite(value)
+
+
+def positive(**values: float) -> None:
+    """Raises ValueError that names the first value which is not positive and finite."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} = {value} must be positive and finite")

@@ -28,11 +28,17 @@ Mostafa 2018 and Göltz et al. 2021 (cross-entropy of times); Bohte, Kok & La Po
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spiketwin.models.units import positive
 from spiketwin.rules.regularisers import spike_penalty as spike_penalty  # its first home
+
+NO_LABEL = -(2**62)  # left out by torch, which by default leaves out -100 without a word
 
 # -- cross-entropies -------------------------------------------------------------------------------------------
 
@@ -41,11 +47,12 @@ def negative_log_likelihood(log_p: Tensor, labels: Tensor, class_weights: Tensor
     """Minus the mean log-probability of the labels, each trial weighed by its class.
 
     log_p: [B, K], e.g. from log_softmax.  labels: int [B].  class_weights: [K], or None for equal ones; doubling all of
-    them changes nothing.  Raises ValueError when the shapes do not fit or labels are no integers.
+    them changes nothing.  Raises ValueError when the shapes do not fit, labels are no integers in 0 … K - 1, or class weights are
+    negative, not finite, or 0 for all trials; of values on a GPU, a look at which would wait for it, torch raises its own errors.
     """
     if log_p.ndim != 2:
         raise ValueError(f"log_p has shape {tuple(log_p.shape)}; give [B, K]")
-    return functional.nll_loss(log_p, _checked(labels, log_p, class_weights, "log_p is [B, K]"), weight=class_weights)
+    return _mean(functional.nll_loss, log_p, _checked(labels, log_p, class_weights, "log_p is [B, K]"), class_weights)
 
 
 def max_over_time(v: Tensor) -> Tensor:
@@ -57,7 +64,7 @@ def max_cross_entropy(v: Tensor, labels: Tensor, class_weights: Tensor | None = 
     """Negative log-likelihood of the labels under the softmax of each read-out's maximum over time.
 
     v: [T, B, K], of order 1.  labels: int [B].  class_weights: [K], or None for equal ones.
-    Equal maxima of K read-outs cost log K.  Raises ValueError when the shapes do not fit.
+    Equal maxima of K read-outs cost log K.  Raises ValueError without steps, and as negative_log_likelihood.
     """
     return _cross_entropy(max_over_time(_in_time(v, "v")), labels, class_weights, "v is [T, B, K]")
 
@@ -79,7 +86,7 @@ def step_cross_entropy(v: Tensor, labels: Tensor, class_weights: Tensor | None =
     """
     T, B, K = _in_time(v, "v").shape
     labels = _checked(labels, v[0], class_weights, "v is [T, B, K]")
-    return functional.cross_entropy(v.reshape(T * B, K), labels.repeat(T), weight=class_weights)
+    return _mean(functional.cross_entropy, v.reshape(T * B, K), labels.repeat(T), class_weights)
 
 
 def count_cross_entropy(spikes: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -97,15 +104,17 @@ def first_spike_cross_entropy(
 
     spikes: [T, B, K].  tau_ms, dt_ms: > 0.  Raises ValueError when they are not, and as max_cross_entropy.
     """
-    _positive(tau_ms, "tau_ms")
+    positive(tau_ms=tau_ms)
     return _cross_entropy(-first_spike_time(spikes, dt_ms=dt_ms) / tau_ms, labels, class_weights, "spikes are [T, B, K]")
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     """Class weights [K] that make every class count the same: B / (K · trials of the class).
 
-    Raises ValueError when a class has no trial.
+    Raises ValueError when a class has no trial, and for a label outside 0 … classes - 1.
     """
+    if wrong := _misfit(labels, classes):
+        raise wrong
     counts = torch.bincount(labels, minlength=classes)
     if (counts == 0).any():
         raise ValueError(f"class {int((counts == 0).nonzero()[0])} has no trial; leave it out or give class weights by hand")
@@ -119,13 +128,17 @@ def mean_square_count(spikes: Tensor, labels: Tensor, *, right: float, wrong: fl
     """Mean over trials and read-outs of (spike count - target)².
 
     spikes: [T, B, K].  labels: int [B].  right, wrong: target of the labelled read-out and of the others, in spikes a trial.
-    Raises ValueError when the shapes do not fit, or unless 0 <= wrong < right <= T.
+    Raises ValueError when the shapes do not fit, for a label outside 0 … K - 1, or unless 0 <= wrong < right <= T.
     """
     T, B, K = _in_time(spikes, "spikes").shape
     if not 0 <= wrong < right <= T:
         raise ValueError(f"right = {right:g} and wrong = {wrong:g} are spikes in a trial of {T} steps; give 0 <= wrong < right <= {T}")
     labels = _checked(labels, spikes[0], None, "spikes are [T, B, K]")
-    target = wrong + (right - wrong) * functional.one_hot(labels, K).to(spikes.dtype)
+    try:
+        is_right = functional.one_hot(labels, K).to(spikes.dtype)
+    except RuntimeError as error:
+        raise _misfit(labels, K) or error from None
+    target = wrong + (right - wrong) * is_right
     return functional.mse_loss(spikes.sum(dim=0), target)
 
 
@@ -134,7 +147,7 @@ def first_spike_time(spikes: Tensor, *, dt_ms: float) -> Tensor:
 
     spikes: [T, B, K], 0 or 1 (or probabilities).  A spike in step s has the time s dt.  Raises ValueError for other shapes, dt_ms <= 0.
     """
-    _positive(dt_ms, "dt_ms")
+    positive(dt_ms=dt_ms)
     return dt_ms * (1 - _in_time(spikes, "spikes")).cumprod(dim=0).sum(dim=0)
 
 
@@ -153,12 +166,37 @@ def first_spike_mean_square(spikes: Tensor, target_ms: Tensor, *, dt_ms: float) 
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None, what: str) -> Tensor:
-    return functional.cross_entropy(logits, _checked(labels, logits, class_weights, what), weight=class_weights)
+    return _mean(functional.cross_entropy, logits, _checked(labels, logits, class_weights, what), class_weights)
+
+
+def _mean(loss: Callable[..., Tensor], x: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """The loss of x [B, K]. Raises ValueError for labels and class weights that give no mean."""
+    try:
+        value = loss(x, labels, weight=class_weights, ignore_index=NO_LABEL)
+    except IndexError as error:
+        raise _misfit(labels, x.shape[1]) or error from None
+    if class_weights is not None and class_weights.device.type == "cpu" and not torch.compiler.is_compiling():
+        least, total = float(class_weights.min()), float(class_weights.sum())
+        if not (least >= 0 and 0 < total < inf):
+            raise ValueError(f"class_weights = {class_weights.tolist()} must be finite and not negative, and not all 0")
+        if least == 0 and not class_weights[labels].any():
+            raise ValueError(
+                "class_weights are 0 for the classes of all trials, so that there is no mean over them; leave these trials out"
+            )
+    return value
+
+
+def _misfit(labels: Tensor, classes: int) -> ValueError | None:
+    """The error where a label is no class. Looked for where torch has complained, so that a step of training does not pay for it."""
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    if 0 <= low and high < classes:
+        return None
+    return ValueError(f"labels lie in {low} … {high}; give 0 … {classes - 1} for {classes} classes")
 
 
 def _in_time(x: Tensor, name: str) -> Tensor:
-    if x.ndim != 3:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; give [T, B, K]")
+    if x.ndim != 3 or not len(x):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; give [T, B, K] with at least one step")
     return x
 
 
@@ -169,8 +207,3 @@ def _checked(labels: Tensor, logits: Tensor, class_weights: Tensor | None, what:
     if class_weights is not None and class_weights.shape != logits.shape[1:]:
         raise ValueError(f"class_weights has shape {tuple(class_weights.shape)}; give one weight for each of the {logits.shape[1]} classes")
     return labels.long()
-
-
-def _positive(value: float, name: str) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} = {value} must be positive")

@@ -17,53 +17,68 @@ Source: eq. 16-17 of the thesis this project grew from (spike_penalty); Zenke, S
 
 from __future__ import annotations
 
+from math import inf
+
 from torch import Tensor
 
 
 def spike_penalty(spikes: Tensor, rate: float) -> Tensor:
-    """rate · Σ S over steps, trials and neurons, so its pull grows with the batch (the thesis trains with 256)."""
-    return rate * spikes.sum()
+    """rate · Σ S over steps, trials and neurons, so its pull grows with the batch (the thesis trains with 256). As count_l1 otherwise."""
+    return _price(rate) * _layer(spikes).sum()
 
 
 def count_l1(spikes: Tensor, rate: float) -> Tensor:
-    """rate · the mean number of spikes of a neuron in a trial.  spikes: [T, B, *neurons].  Raises ValueError for other shapes."""
-    return rate * counts(spikes).mean()
+    """rate · the mean number of spikes of a neuron in a trial.  spikes: [T, B, *neurons].
+
+    Raises ValueError for other shapes, and for a rate that is negative or not finite.
+    """
+    return _price(rate) * counts(spikes).mean()
 
 
 def count_l2(spikes: Tensor, rate: float) -> Tensor:
     """rate · the mean square of that number: two neurons of one spike cost half of one with two. As count_l1 otherwise."""
-    return rate * counts(spikes).square().mean()
+    return _price(rate) * counts(spikes).square().mean()
 
 
 def neuron_lower_bound(spikes: Tensor, least: float, rate: float) -> Tensor:
     """The price of every neuron that fires less than `least` times in a trial.
 
     spikes: [T, B, *neurons].  least: spikes a trial, > 0.  A silent neuron costs rate · least²/(neurons · trials).
-    Raises ValueError for other shapes and for a bound that is not positive.
+    Raises ValueError for other shapes, for a bound that is not positive, and for a rate that is negative or not finite.
     """
-    return rate * (_bound(least, "least") - counts(spikes)).clamp(min=0).square().mean()
+    return _price(rate) * (_bound(least, "least") - counts(spikes)).clamp(min=0).square().mean()
 
 
 def neuron_upper_bound(spikes: Tensor, most: float, rate: float) -> Tensor:
     """The price of every neuron that fires more than `most` times in a trial, else as neuron_lower_bound."""
-    return rate * (counts(spikes) - _bound(most, "most")).clamp(min=0).square().mean()
+    return _price(rate) * (counts(spikes) - _bound(most, "most")).clamp(min=0).square().mean()
 
 
 def layer_lower_bound(spikes: Tensor, least: float, rate: float) -> Tensor:
     """The price of a layer whose neurons fire less than `least` times in a trial on average, else as neuron_lower_bound."""
-    return rate * (_bound(least, "least") - counts(spikes).mean(dim=1)).clamp(min=0).square().mean()
+    return _price(rate) * (_bound(least, "least") - counts(spikes).mean(dim=1)).clamp(min=0).square().mean()
 
 
 def layer_upper_bound(spikes: Tensor, most: float, rate: float) -> Tensor:
     """The price of a layer whose neurons fire more than `most` times in a trial on average, else as neuron_lower_bound."""
-    return rate * (counts(spikes).mean(dim=1) - _bound(most, "most")).clamp(min=0).square().mean()
+    return _price(rate) * (counts(spikes).mean(dim=1) - _bound(most, "most")).clamp(min=0).square().mean()
 
 
 def counts(spikes: Tensor) -> Tensor:
     """Spikes of each neuron in each trial, [B, N], of spikes [T, B, *neurons]. Raises ValueError for fewer dimensions."""
+    return _layer(spikes).sum(dim=0).flatten(1)
+
+
+def _layer(spikes: Tensor) -> Tensor:
     if spikes.ndim < 3:
         raise ValueError(f"spikes have shape {tuple(spikes.shape)}; give [T, B, N], or [T, B, *shape] of a layer")
-    return spikes.sum(dim=0).flatten(1)
+    return spikes
+
+
+def _price(rate: float) -> float:
+    if not 0 <= rate < inf:
+        raise ValueError(f"rate = {rate} is the price of a spike: it must be finite and not negative, e.g. rate = 1e-4")
+    return rate
 
 
 def _bound(value: float, name: str) -> float:

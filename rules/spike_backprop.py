@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spiketwin.models.engines.torch.layer import LayerActivity, SpikingLayer
+from spiketwin.models.units import positive
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -64,8 +65,9 @@ def lif_slope(spikes: Tensor, v_threshold: Tensor | float, *, tau_mem_ms: Tensor
     """∂a/∂net of leaky neurons: that of if_slope times 1 + f'(T)/a, between 1 - dt/tau_mem and 1.
 
     tau_mem_ms: a number or [*shape], at least dt_ms: a shorter memory would turn the sign of the error.
-    Raises ValueError where it is shorter, and as if_slope.
+    Raises ValueError where it is shorter, for a step that is not positive, and as if_slope.
     """
+    positive(dt_ms=dt_ms)
     slope = if_slope(spikes, v_threshold)
     tau_steps = torch.as_tensor(tau_mem_ms, dtype=torch.float64, device=spikes.device) / dt_ms
     if not (tau_steps >= 1 - 1e-6).all():
@@ -150,7 +152,12 @@ class _Counted(torch.autograd.Function):
 
 
 def mean_membrane(increments: Tensor) -> Tensor:
-    """V(T)/T [B, *shape] of read-outs that add up increments [T, B, *shape], and neither leak nor spike."""
+    """V(T)/T [B, *shape] of read-outs that add up increments [T, B, *shape], and neither leak nor spike.
+
+    Raises ValueError for no steps.
+    """
+    if increments.ndim < 2 or not len(increments):
+        raise ValueError(f"increments have shape {tuple(increments.shape)}; give [T, B, *shape] with at least one step")
     return increments.mean(dim=0)
 
 

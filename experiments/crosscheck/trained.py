@@ -195,7 +195,11 @@ def _identity(network: Subject, brian: Tally, agreement: float) -> list[Check]:
     found = [(f"{layer} spikes", float(t.ours), (1, None), "spikes") for layer, t in brian.layers.items()]
     found += [(f"{layer} spikes that differ", float(t.differ), (0, 0), "spikes") for layer, t in brian.layers.items()]
     if network.record:
-        found.append(("read-out difference over scale", brian.off / (brian.high - brian.low), (0, 1e-9), "1"))
+        scale = brian.high - brian.low
+        if scale:
+            found.append(("read-out difference over scale", brian.off / scale, (0, 1e-9), "1"))
+        else:  # all are silent, and to agree on that says nothing
+            found.append(("read-outs that move", 0.0, (1, None), "1"))
     found += [
         (f"{layer}, share of spikes a step after another", t.dense / max(1, t.theirs), (0, 1), "1") for layer, t in brian.layers.items()
     ]

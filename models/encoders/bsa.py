@@ -26,9 +26,7 @@ def bsa(x, *, fir, threshold: float | None = None, dt_ms: float) -> Spikes:
     the end of the signal cannot fit there, so the last spikes are K steps before it where the threshold is near Σ h.
     Raises ValueError for NaN, infinite and negative values, for another shape, and for a threshold that is not positive.
     """
-    rest, fir = signals(x).copy(), np.asarray(fir, float)
-    if fir.ndim != 1 or not fir.size or not np.isfinite(fir).all():
-        raise ValueError(f"fir has shape {fir.shape}; give the filter's answer to one spike, [K] finite numbers")
+    rest, fir = signals(x).copy(), _filter(fir)
     threshold = THRESHOLD * float(fir.sum()) if threshold is None else threshold
     positive(threshold=threshold, dt_ms=dt_ms)
     if rest.min() < 0:
@@ -46,16 +44,27 @@ def bsa(x, *, fir, threshold: float | None = None, dt_ms: float) -> Spikes:
 def bsa_rate_hz(level, *, fir, dt_ms: float) -> np.ndarray:
     """The rate in Hz that adds up to a signal which stays at `level`, an array of any shape: level/Σ h spikes per step, one at most.
 
-    A level below the height of h may draw none at all.
+    A level below the height of h may draw none at all.  Raises ValueError for settings that are not positive, Σ h among them.
     """
+    worth = float(_filter(fir).sum())
     positive(dt_ms=dt_ms)
-    return np.clip(np.asarray(level, float) / np.sum(fir), 0, 1) * (1e3 / dt_ms)
+    if not worth > 0:
+        raise ValueError(f"the filter adds up to {worth:g}, so that no rate of its spikes adds up to a level; give one of a positive sum")
+    return np.clip(np.asarray(level, float) / worth, 0, 1) * (1e3 / dt_ms)
 
 
 def bsa_value(spikes: Spikes, *, fir) -> np.ndarray:
-    """The signals [T, B, N] that spikes stand for: each adds the filter h from its step on."""
+    """The signals [T, B, N] that spikes stand for: each adds the filter h from its step on. Raises ValueError for a filter as bsa does."""
     fired = spikes.dense(float)
     value = np.zeros_like(fired)
-    for k, h in enumerate(np.asarray(fir, float)[: len(fired)]):
+    for k, h in enumerate(_filter(fir)[: len(fired)]):
         value[k:] += h * fired[: len(fired) - k]
     return value
+
+
+def _filter(fir) -> np.ndarray:
+    """h as float64 [K]. Raises ValueError for another shape and for values that are not finite."""
+    fir = np.asarray(fir, float)
+    if fir.ndim != 1 or not fir.size or not np.isfinite(fir).all():
+        raise ValueError(f"fir has shape {fir.shape}; give the filter's answer to one spike, [K] finite numbers")
+    return fir

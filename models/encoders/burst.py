@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from spiketwin.models.decoders import count, mean_interval_ms
-from spiketwin.models.encoders.shared import ROUNDING, at_times, intensities, positive, whole_steps
+from spiketwin.models.encoders.shared import ROUNDING, at_times, intensities, positive, whole, whole_steps
 from spiketwin.models.spikes import Spikes
 
 
@@ -34,7 +34,8 @@ def burst(
     """
     x = intensities(x)
     steps = whole_steps(duration_ms, dt_ms, "duration_ms")
-    _check(spikes_max, shortest_ms, longest_ms)
+    whole(1, spikes_max=spikes_max)
+    _check(shortest_ms, longest_ms)
     if shortest_ms < dt_ms * (1 - ROUNDING):
         raise ValueError(f"shortest_ms = {shortest_ms} is less than a step of dt_ms = {dt_ms}, which holds one spike; use a finer step")
     fewer = np.arange(spikes_max)  # a burst of k + 1 spikes is longest for the weakest such input, k / spikes_max
@@ -49,28 +50,32 @@ def burst(
 
 
 def burst_count(x, *, spikes_max: int = 5) -> np.ndarray:
-    """How many spikes each input fires [B, N]: ceil(spikes_max · x)."""
+    """How many spikes each input fires [B, N]: ceil(spikes_max · x). Raises ValueError as burst does."""
     x = intensities(x)
+    whole(1, spikes_max=spikes_max)
     # 20 · .55 is 11.000000000000002, and yet 11 spikes
     return np.maximum(np.ceil(spikes_max * x - ROUNDING), x > 0).astype(np.int64)
 
 
 def burst_interval_ms(x, *, shortest_ms: float = 2.0, longest_ms: float = 20.0) -> np.ndarray:
-    """The time between two spikes of each input's burst, in ms [B, N]: falls from longest to shortest as x grows from 0 to 1."""
+    """The time between two spikes of each input's burst, in ms [B, N]: falls from longest to shortest as x grows from 0 to 1.
+
+    Raises ValueError as burst does.
+    """
+    _check(shortest_ms, longest_ms)
     return longest_ms - (longest_ms - shortest_ms) * intensities(x)
 
 
 def burst_value(spikes: Spikes, *, spikes_max: int = 5, shortest_ms: float = 2.0, longest_ms: float = 20.0) -> np.ndarray:
     """The intensities [B, N]: from the interval where there is one; half a count, 1/(2 spikes_max), for a single spike; else 0."""
-    _check(spikes_max, shortest_ms, longest_ms)
+    whole(1, spikes_max=spikes_max)
+    _check(shortest_ms, longest_ms)
     many, interval_ms = count(spikes), mean_interval_ms(spikes)
     by_interval = ((longest_ms - interval_ms) / (longest_ms - shortest_ms)).clip(0, 1)
     return np.where(many > 1, by_interval, many / (2 * spikes_max))
 
 
-def _check(spikes_max: int, shortest_ms: float, longest_ms: float) -> None:
+def _check(shortest_ms: float, longest_ms: float) -> None:
     positive(shortest_ms=shortest_ms, longest_ms=longest_ms)
-    if spikes_max < 1:
-        raise ValueError(f"spikes_max = {spikes_max} must be at least 1")
     if not shortest_ms < longest_ms:
         raise ValueError(f"shortest_ms = {shortest_ms} must be less than longest_ms = {longest_ms}, so that intervals tell values apart")

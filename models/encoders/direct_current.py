@@ -15,7 +15,9 @@ from spiketwin.models.decoders import mean_interval_ms
 from spiketwin.models.encoders.shared import intensities, positive, whole_steps
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.theory import lif_rate_hz
-from spiketwin.models.units import quantity
+from spiketwin.models.units import UnitError, quantity, unit
+
+DRIVES = [unit(name)[1] for name in ("amp", "amp/metre**2", "volt", "volt/second", "siemens", "siemens/metre**2")]
 
 
 def direct_current(x, *, amplitude: str | float, duration_ms: float, dt_ms: float = 1.0) -> np.ndarray:
@@ -23,11 +25,16 @@ def direct_current(x, *, amplitude: str | float, duration_ms: float, dt_ms: floa
 
     x: intensities [B, N] in 0 … 1.  amplitude: of x = 1, text such as '0.5 nA', or an SI number.
     The result is read-only and takes the memory of one step; a SpikingLayer takes that step, `[:1]`, with steps=T.
-    Raises ValueError for NaN, for x outside 0 … 1, for a duration of no whole steps; UnitError for text without a unit.
+    Raises ValueError for NaN, for x outside 0 … 1, for a duration of no whole steps; UnitError for text without a unit
+    that drives a neuron.
     """
     x = intensities(x)
     steps = whole_steps(duration_ms, dt_ms, "duration_ms")
-    value, _ = quantity(amplitude)
+    value, dimension = quantity(amplitude)
+    if isinstance(amplitude, str) and dimension not in DRIVES:
+        raise UnitError(
+            f"amplitude = '{amplitude}' is in {dimension}, which drives no neuron; give e.g. '0.5 nA', '15 mV' or '10 uA/cm**2'"
+        )
     if not np.isfinite(value):
         raise ValueError(f"amplitude = {amplitude} must be finite")
     return np.broadcast_to(x * value, (steps, *x.shape))
@@ -37,7 +44,9 @@ def direct_current_rate_hz(x, *, drive_mv: float, **neuron: float) -> np.ndarray
     """The rate [B, N] in Hz of a leaky integrate-and-fire neuron that is driven to x · drive_mv above rest.
 
     drive_mv: r · amplitude, in mV.  neuron: tau_mem_ms, v_threshold_mv, v_reset_mv, tau_ref_ms as in theory.lif_rate_hz.
+    Raises ValueError for NaN, for x outside 0 … 1, and for a drive that is not positive.
     """
+    positive(drive_mv=drive_mv)
     return lif_rate_hz(intensities(x) * drive_mv, **neuron)
 
 

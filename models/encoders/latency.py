@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from spiketwin.models.decoders import first_spike_ms
-from spiketwin.models.encoders.shared import at_times, intensities, positive, whole_steps
+from spiketwin.models.encoders.shared import at_times, before, intensities, positive, whole_steps
 from spiketwin.models.spikes import Spikes
 
 
@@ -35,11 +35,11 @@ def time_to_first_spike(x, *, tau_ms: float = 20.0, threshold: float = 0.2, tmax
 
 
 def time_to_first_spike_ms(x, *, tau_ms: float = 20.0, threshold: float = 0.2, tmax_ms: float = 100.0) -> np.ndarray:
-    """When each input fires, in ms [B, N]; inf where it does not."""
+    """When each input fires, in ms [B, N]; inf where it does not. Raises ValueError as time_to_first_spike does."""
     x = intensities(x)
     _check(tau_ms, threshold)
     above = np.where(x > threshold, x, np.inf)
-    return _cut(np.where(x > threshold, -tau_ms * np.log1p(-threshold / above), np.inf), tmax_ms)
+    return before(np.where(x > threshold, -tau_ms * np.log1p(-threshold / above), np.inf), tmax_ms)
 
 
 def time_to_first_spike_value(spikes: Spikes, *, tau_ms: float = 20.0, threshold: float = 0.2) -> np.ndarray:
@@ -68,10 +68,10 @@ def log_temporal(x, *, halving_ms: float = 10.0, tmax_ms: float = 100.0, dt_ms: 
 
 
 def log_temporal_ms(x, *, halving_ms: float = 10.0, tmax_ms: float = 100.0) -> np.ndarray:
-    """When each input fires, in ms [B, N]; inf where it does not."""
+    """When each input fires, in ms [B, N]; inf where it does not. Raises ValueError as log_temporal does."""
     x = intensities(x)
     positive(halving_ms=halving_ms)
-    return _cut(-halving_ms * np.log2(x, out=np.full(x.shape, -np.inf), where=x > 0), tmax_ms)
+    return before(-halving_ms * np.log2(x, out=np.full(x.shape, -np.inf), where=x > 0), tmax_ms)
 
 
 def log_temporal_value(spikes: Spikes, *, halving_ms: float = 10.0) -> np.ndarray:
@@ -84,7 +84,3 @@ def _check(tau_ms: float, threshold: float) -> None:
     positive(tau_ms=tau_ms)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold = {threshold} must lie between 0 and 1, so that some inputs fire and some do not")
-
-
-def _cut(time_ms: np.ndarray, tmax_ms: float) -> np.ndarray:
-    return np.where(time_ms < tmax_ms, time_ms, np.inf)

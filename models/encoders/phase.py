@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spiketwin.models.encoders.shared import intensities, positive, whole_steps
+from spiketwin.models.encoders.shared import intensities, positive, whole, whole_steps
 from spiketwin.models.spikes import Spikes, timestep
 
 
@@ -20,11 +20,10 @@ def phase(x, *, phases: int = 8, phase_ms: float = 1.0, periods: int = 1, dt_ms:
     Returns spikes [periods · phases · phase_ms/dt, B, N].  .625 = .101 in binary digits fires in phases 0 and 2.
     Raises ValueError for NaN, for x outside 0 … 1, for settings that are not positive, and for more than 52 phases.
     """
-    whole = _digits(x, phases)
+    digits = _digits(x, phases)
     per_phase = whole_steps(phase_ms, dt_ms, "phase_ms")
-    if periods < 1:
-        raise ValueError(f"periods = {periods} must be at least 1")
-    events = [np.nonzero(whole >> (phases - 1 - k) & 1) for k in range(phases)]
+    whole(1, periods=periods)
+    events = [np.nonzero(digits >> (phases - 1 - k) & 1) for k in range(phases)]
     step = np.repeat(np.arange(phases) * per_phase, [len(b) for b, _ in events])
     batch, neuron = (np.concatenate(part) for part in zip(*events, strict=True))
     start = np.repeat(np.arange(periods) * phases * per_phase, len(step))
@@ -32,15 +31,16 @@ def phase(x, *, phases: int = 8, phase_ms: float = 1.0, periods: int = 1, dt_ms:
         start + np.tile(step, periods),
         np.tile(batch, periods),
         np.tile(neuron, periods),
-        (periods * phases * per_phase, *whole.shape),
+        (periods * phases * per_phase, *digits.shape),
         dt_ms,
     )
 
 
 def phase_rate_hz(x, *, phases: int = 8, phase_ms: float = 1.0) -> np.ndarray:
-    """The rate [B, N] in Hz: the number of ones among the digits of x, over a period."""
-    whole = _digits(x, phases)
-    return np.sum([whole >> k & 1 for k in range(phases)], axis=0) / (phases * phase_ms) * 1e3
+    """The rate [B, N] in Hz: the number of ones among the digits of x, over a period. Raises ValueError as phase does."""
+    digits = _digits(x, phases)
+    positive(phase_ms=phase_ms)
+    return np.sum([digits >> k & 1 for k in range(phases)], axis=0) / (phases * phase_ms) * 1e3
 
 
 def phase_value(spikes: Spikes, *, phases: int = 8, phase_ms: float = 1.0) -> np.ndarray:
@@ -56,6 +56,7 @@ def phase_value(spikes: Spikes, *, phases: int = 8, phase_ms: float = 1.0) -> np
 
 def _digits(x, phases: int) -> np.ndarray:
     """floor(x · 2^phases) as int [B, N]; its bits are the digits, the first phase the highest."""
-    if not 1 <= phases <= 52:
+    whole(1, phases=phases)
+    if phases > 52:
         raise ValueError(f"phases = {phases} must lie in 1 … 52, the digits of a floating-point number")
     return np.minimum(np.ldexp(intensities(x), phases).astype(np.int64), 2**phases - 1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from spiketwin.models.decoders import first_spike_ms
-from spiketwin.models.encoders.shared import at_times, intensities, positive, whole_steps
+from spiketwin.models.encoders.shared import at_times, intensities, positive, whole, whole_steps
 from spiketwin.models.spikes import Spikes
 
 
@@ -36,7 +36,7 @@ def population(
 
 
 def population_ms(x, *, fields: int = 8, overlap: float = 1.5, activation_min: float = 0.1, tmax_ms: float = 10.0) -> np.ndarray:
-    """When each neuron fires, in ms [B, N · fields]; inf where it does not."""
+    """When each neuron fires, in ms [B, N · fields]; inf where it does not. Raises ValueError as population does."""
     x = intensities(x)
     positive(tmax_ms=tmax_ms)
     centre, width = _fields(fields, overlap)
@@ -69,7 +69,6 @@ def population_value(spikes: Spikes, *, fields: int = 8, overlap: float = 1.5, t
 
 def _fields(fields: int, overlap: float) -> tuple[np.ndarray, float]:
     """Centres [fields] and width of the receptive fields."""
-    if fields < 3:
-        raise ValueError(f"fields = {fields} must be at least 3: one within 0 … 1 and one beyond each end")
+    whole(3, fields=fields)  # one within 0 … 1 and one beyond each end
     positive(overlap=overlap)
     return (np.arange(fields) - 0.5) / (fields - 2), 1 / (overlap * (fields - 2))

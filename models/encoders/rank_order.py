@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from spiketwin.models.decoders import first_spike_ms
-from spiketwin.models.encoders.shared import at_times, intensities, positive, whole_steps
+from spiketwin.models.encoders.shared import at_times, before, intensities, positive, whole_steps
 from spiketwin.models.spikes import Spikes
 
 
@@ -32,10 +32,10 @@ def rank_order(x, *, interval_ms: float = 1.0, tmax_ms: float | None = None, dt_
 
 
 def rank_order_ms(x, *, interval_ms: float = 1.0, tmax_ms: float = np.inf) -> np.ndarray:
-    """When each input fires, in ms [B, N]; inf where it does not."""
+    """When each input fires, in ms [B, N]; inf where it does not. Raises ValueError as rank_order does."""
     x = intensities(x)
-    time_ms = interval_ms * ranks(x)
-    return np.where((x > 0) & (time_ms < tmax_ms), time_ms, np.inf)
+    positive(interval_ms=interval_ms)
+    return before(np.where(x > 0, interval_ms * ranks(x), np.inf), tmax_ms)
 
 
 def rank_order_value(spikes: Spikes, *, modulation: float = 0.9) -> np.ndarray:

@@ -28,7 +28,8 @@ def bernoulli(x, *, rate_hz: float, duration_ms: float, dt_ms: float = 1.0, seed
 
 
 def bernoulli_rate_hz(x, *, rate_hz: float) -> np.ndarray:
-    """The expected rate [B, N] in Hz: x · rate."""
+    """The expected rate [B, N] in Hz: x · rate. Raises ValueError as bernoulli does."""
+    _check(rate_hz)
     return intensities(x) * rate_hz
 
 
@@ -50,7 +51,12 @@ def poisson(x, *, rate_hz: float, duration_ms: float, dt_ms: float = 1.0, seed: 
 
 
 def poisson_rate_hz(x, *, rate_hz: float, dt_ms: float = 1.0) -> np.ndarray:
-    """The expected rate on the grid [B, N] in Hz: (1 - exp(-x rate dt)) / dt, which is x · rate for small steps."""
+    """The expected rate on the grid [B, N] in Hz: (1 - exp(-x rate dt)) / dt, which is x · rate for small steps.
+
+    Raises ValueError as poisson does.
+    """
+    _check(rate_hz)
+    positive(dt_ms=dt_ms)
     return -np.expm1(-intensities(x) * rate_hz * dt_ms * 1e-3) / dt_ms * 1e3
 
 
@@ -86,7 +92,10 @@ def regular_rate_hz(x, *, rate_hz: float, duration_ms: float) -> np.ndarray:
     """The rate [B, N] in Hz: the whole number of spikes nearest to x · rate · duration, over the duration.
 
     Where that lies half-way between two numbers the lower holds, for the last spike would come when the trial is over.
+    Raises ValueError as regular does.
     """
+    _check(rate_hz)
+    positive(duration_ms=duration_ms)
     return np.ceil(intensities(x) * rate_hz * duration_ms * 1e-3 - 0.5 - ROUNDING).clip(0) / duration_ms * 1e3
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from spiketwin.models.spikes import Spikes
+from spiketwin.models.units import positive as positive  # which encoders and others have from here
 
 # In steps. Times that are multiples of dt differ from them in their last bits: 3 · 0.1 / 0.1 is not quite 3.
 ROUNDING = 1e-9
@@ -49,11 +52,18 @@ def whole_steps(duration_ms: float, dt_ms: float, name: str) -> int:
     return steps
 
 
-def positive(**values: float) -> None:
-    """Raises ValueError that names the first value which is not positive and finite."""
+def whole(least: int, **values: int) -> None:
+    """Raises ValueError that names the first value which is no whole number, or one below `least`."""
     for name, value in values.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} = {value} must be positive and finite")
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} = {value} must be a whole number and at least {least}")
+
+
+def before(time_ms: np.ndarray, tmax_ms: float) -> np.ndarray:
+    """The times before tmax_ms, inf in place of the others. Raises ValueError unless tmax_ms is positive; inf keeps all."""
+    if not tmax_ms > 0:
+        raise ValueError(f"tmax_ms = {tmax_ms} must be positive")
+    return np.where(time_ms < tmax_ms, time_ms, np.inf)
 
 
 def at_times(time_ms: np.ndarray, batch: np.ndarray, neuron: np.ndarray, *, shape: tuple[int, int, int], dt_ms: float) -> Spikes:

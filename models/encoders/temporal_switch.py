@@ -33,7 +33,8 @@ def temporal_switch(x, *, tmax_ms: float = 100.0, dt_ms: float = 1.0) -> Spikes:
 
 
 def temporal_switch_ms(x, *, tmax_ms: float = 100.0) -> np.ndarray:
-    """The time between the two spikes of each input, in ms [B, N]: x · tmax."""
+    """The time between the two spikes of each input, in ms [B, N]: x · tmax. Raises ValueError as temporal_switch does."""
+    positive(tmax_ms=tmax_ms)
     return intensities(x) * tmax_ms
 
 

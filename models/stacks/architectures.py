@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spiketwin.models.units import positive
+
 # channels of the convolutions between poolings, and sizes of the fully connected layers before the last
 VGG: dict[int, tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]] = {
     5: (((64,), (128, 128)), (1024,)),
@@ -25,10 +27,11 @@ def vgg(depth: int, *, classes: int = 10, width: float = 1.0, pool: str = "AP2")
     """A VGG with batch norm through time behind each weight layer but the last; neurons before each pooling.
 
     depth: 5, 9, 11 or 16 weight layers; each pooling halves the image, which must be large enough.  width: factor on all layer sizes.
-    Raises ValueError for another depth.
+    Raises ValueError for another depth, and for a width that is not positive and finite.
     """
     if depth not in VGG:
         raise ValueError(f"there is no VGG of depth {depth}; choose {', '.join(map(str, VGG))}")
+    positive(width=width)
     groups, hidden = VGG[depth]
     layers: list[str] = []
     for group in groups:
@@ -44,12 +47,16 @@ def resnet(
 
     blocks, channels: of each group; (2, 2, 2, 2) makes 18 weight layers, (3, 4, 6, 3) makes 34, and (3, 3, 3) with (16, 32, 64) makes 20.
     shortcut: 'MS' or 'SEW'.
-    Raises ValueError for another shortcut, or lists of different length.
+    Raises ValueError for another shortcut, or lists of different length, and groups without a block or a channel.
     """
     if shortcut not in ("MS", "SEW"):
         raise ValueError(f"shortcut = '{shortcut}' is unknown; choose 'MS' (adds currents) or 'SEW' (adds spikes)")
     if len(blocks) != len(channels) or not blocks:
         raise ValueError(f"blocks {tuple(blocks)} and channels {tuple(channels)} must have one entry for each group")
+    if min(*blocks, *channels) < 1:
+        raise ValueError(
+            f"blocks {tuple(blocks)} and channels {tuple(channels)} must be at least 1 in each group; leave out a group without blocks"
+        )
     layers = [f"{channels[0]}C3p1", "BN"]
     for group, (count, width) in enumerate(zip(blocks, channels)):
         layers += [f"{width}{shortcut}3" + "s2" * (group > 0 and block == 0) for block in range(count)]

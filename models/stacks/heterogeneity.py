@@ -11,26 +11,28 @@ from collections.abc import Callable
 
 import numpy as np
 
+from spiketwin.models.units import positive
+
 # number of neurons, generator -> a value per neuron
 Sampler = Callable[[int, np.random.Generator], np.ndarray]
 
 
 def gamma(mean: float, shape: float = 3.0) -> Sampler:
     """Gamma distribution; the spread is mean/sqrt(shape). Raises ValueError unless both are positive."""
-    _positive(mean=mean, shape=shape)
+    positive(mean=mean, shape=shape)
     return lambda size, rng: rng.gamma(shape, mean / shape, size)
 
 
 def lognormal(median: float, sigma: float = 0.5) -> Sampler:
     """exp of a normal variable of standard deviation sigma. Raises ValueError unless both are positive."""
-    _positive(median=median, sigma=sigma)
+    positive(median=median, sigma=sigma)
     return lambda size, rng: median * np.exp(sigma * rng.standard_normal(size))
 
 
 def uniform(low: float, high: float) -> Sampler:
-    """Raises ValueError unless low < high."""
-    if not low < high:
-        raise ValueError(f"low = {low} must lie below high = {high}")
+    """Raises ValueError unless low < high, both finite."""
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"low = {low} must lie below high = {high}, and both must be finite")
     return lambda size, rng: rng.uniform(low, high, size)
 
 
@@ -42,11 +44,7 @@ def of_both_signs(magnitude: Sampler, positive: float = 0.5) -> Sampler:
 
 
 def each(value: float) -> Sampler:
-    """The same value, but a number of its own for each neuron, so that each can be trained."""
+    """The same value, but a number of its own for each neuron, so that each can be trained. Raises ValueError unless it is finite."""
+    if not np.isfinite(value):
+        raise ValueError(f"value = {value} of each neuron must be finite")
     return lambda size, rng: np.full(size, float(value))
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} = {value} must be positive and finite")

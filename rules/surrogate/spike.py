@@ -17,7 +17,8 @@ from torch import Tensor
 
 from spiketwin.models.discretisation.functions import torch_functions
 from spiketwin.models.discretisation.printing import code
-from spiketwin.models.discretisation.symbols import to_sympy
+from spiketwin.models.discretisation.symbols import symbol, to_sympy
+from spiketwin.models.spec import unknown
 from spiketwin.models.units import FUNCTIONS, identifiers
 
 Curve = Callable[[Tensor], Tensor]
@@ -77,16 +78,19 @@ def surrogate(derivative: str | Curve, smooth: str | Curve | None = None) -> Sur
     """A spike function whose gradient is `derivative`: an expression of x in Brian2's syntax, or a function of a tensor.
 
     smooth: an integral of the derivative, for figures and for `Surrogate.smooth`; the kernels do not need it.
-    Raises ValueError for an expression that does not parse or has other names than x.
+    Raises ValueError for an expression that does not parse, has other names than x or is no formula, and for what is neither
+    an expression nor a function.
     """
-    form = curve(smooth, "smooth form") if isinstance(smooth, str) else smooth
-    if not isinstance(derivative, str):
-        return Surrogate(derivative, smooth=form)
-    return Surrogate(curve(derivative, "derivative"), derivative, form)
+    form = None if smooth is None else curve(smooth, "smooth form")
+    return Surrogate(curve(derivative, "derivative"), derivative if isinstance(derivative, str) else "", form)
 
 
-def curve(expression: str, what: str) -> Curve:
-    """An expression of x as a function of a tensor. Raises ValueError, which names `what` it was to be."""
+def curve(expression: str | Curve, what: str) -> Curve:
+    """An expression of x as a function of a tensor; a function as it is. Raises ValueError, which names `what` it was to be."""
+    if callable(expression):
+        return expression
+    if not isinstance(expression, str):
+        raise ValueError(f"the surrogate's {what} {expression!r} is neither text nor a function; write e.g. '1/(1 + abs(x))**2'")
     try:
         names = identifiers(expression) - set(FUNCTIONS)
     except SyntaxError as error:
@@ -95,7 +99,18 @@ def curve(expression: str, what: str) -> Curve:
         ) from None
     if names - {"x"}:
         raise ValueError(f"the surrogate's {what} '{expression}' mentions '{sorted(names - {'x'})[0]}'; it may depend on x only")
-    compiled = compile(code(to_sympy(expression), "torch"), f"<{expression}>", "eval")
+    try:
+        formula = to_sympy(expression)
+        if formula.free_symbols - {symbol("x")}:
+            raise TypeError("it holds text")
+        compiled = compile(code(formula, "torch"), f"<{expression}>", "eval")
+    except NameError as error:
+        known = sorted(set(torch_functions()) & FUNCTIONS - {"int"})
+        raise ValueError(f"the surrogate's {what}: " + unknown(str(error.name), "function", expression, known)) from None
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise ValueError(
+            f"the surrogate's {what} '{expression}' is no formula of x ({error}); use + - * / **, abs, minimum, maximum, exp, …"
+        ) from None
 
     def evaluate(x: Tensor) -> Tensor:
         value = eval(compiled, {"__builtins__": {}}, {**torch_functions(), "x": x})  # parsed and printed by us

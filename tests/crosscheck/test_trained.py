@@ -99,6 +99,16 @@ def test_read_outs_are_compared_whether_numbers_or_spikes_come_in(feed):
     assert off.ok and all(r.ok for r in rows) and found(rows, "same prediction")[0].value == 100
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_read_outs_that_never_move_are_said_to_be_silent():
+    made = classifier("FC8-FC10", images, lambda run: run.output.amax(0), 12, readout=leaky_integrator(10.0))
+    with torch.no_grad():
+        [p.zero_() for p in made.net.parameters()]
+    rows, _ = trained.check(made, samples=3, factors=(1,))
+    (silent,) = found(rows, "read-outs that move")
+    assert not silent.ok and silent.value == 0 and not found(rows, "read-out difference")
+
+
 def test_each_network_of_an_experiment_has_a_report(tmp_path):
     toy = SimpleNamespace(
         __name__="some.toy",

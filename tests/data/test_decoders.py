@@ -107,6 +107,8 @@ def test_a_silent_neuron_has_a_gradient_also_when_its_time_is_infinite():
         (lambda: rate_hz(DENSE), "add dt_ms=…"),
         (lambda: first_spike_ms(torch.zeros(3, 1, 2)), "add dt_ms=…"),
         (lambda: first_spike_ms(DENSE, -1.0), "dt_ms = -1.0"),
+        (lambda: rate_hz(DENSE, np.inf), "dt_ms = inf must be positive and finite"),
+        (lambda: mean_interval_ms(DENSE), "a ndarray; make them with Spikes.from_dense"),
         (lambda: rate_hz(Spikes.from_dense(DENSE, 2.0), 1.0), "contradicts Spikes"),
         (lambda: count(np.zeros((3, 2))), r"\[T, B, N\]"),
         (lambda: first_spike_ms(np.zeros((3, 2)), 1.0), r"\[T, B, N\]"),

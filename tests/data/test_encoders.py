@@ -171,6 +171,42 @@ def test_bad_settings_are_named(name, changed, message):
         ENCODERS[name](np.full((1, 2), 0.5), **{"dt_ms": 1.0} | settings | changed)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("bernoulli_rate_hz", {"rate_hz": -5}),
+        ("poisson_rate_hz", {"rate_hz": np.nan}),
+        ("poisson_rate_hz", {"dt_ms": 0, "rate_hz": 5}),
+        ("regular_rate_hz", {"rate_hz": -5, "duration_ms": 10}),
+        ("regular_rate_hz", {"duration_ms": 0, "rate_hz": 5}),
+        ("phase_rate_hz", {"phase_ms": 0}),
+        ("phase_rate_hz", {"phases": 4.5}),
+        ("time_to_first_spike_ms", {"tmax_ms": -1}),
+        ("log_temporal_ms", {"tmax_ms": np.nan}),
+        ("rank_order_ms", {"tmax_ms": 0}),
+        ("rank_order_ms", {"interval_ms": -1}),
+        ("temporal_switch_ms", {"tmax_ms": -1}),
+        ("burst_interval_ms", {"shortest_ms": -1}),
+        ("burst_interval_ms", {"shortest_ms": 30}),
+        ("burst_count", {"spikes_max": -3}),
+        ("burst_count", {"spikes_max": 4.5}),
+        ("population_ms", {"fields": 4.5}),
+        ("population", {"fields": 4.5}),
+        ("direct_current_rate_hz", {"drive_mv": np.nan, "tau_mem_ms": 10, "v_threshold_mv": 15}),
+        ("bsa_rate_hz", {"dt_ms": 0, "fir": [1.0]}),
+    ],
+)
+def test_closed_forms_refuse_what_their_encoders_refuse(name, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .* must"):
+        getattr(encoders, name)([[0.5, 1.0]], **wrong)
+
+
+def test_a_filter_that_adds_up_to_nothing_has_no_rate():
+    for fir, message in (([1.0, -1.0], "adds up to 0"), ([np.nan], "finite numbers"), ([[1.0]], r"fir has shape \(1, 1\)")):
+        with pytest.raises(ValueError, match=message):
+            encoders.bsa_rate_hz(0.5, fir=fir, dt_ms=1.0)
+
+
 # -- encoder -> decoder ---------------------------------------------------------------------------------
 
 

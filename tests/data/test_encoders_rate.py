@@ -24,7 +24,7 @@ from spiketwin.models.encoders import (
 )
 from spiketwin.models.engines import get_engine
 from spiketwin.models.network import Network, Population
-from spiketwin.models.neurons import neuron
+from spiketwin.models.neurons import NEURONS, neuron
 from spiketwin.models.units import UnitError
 
 
@@ -149,3 +149,10 @@ def test_a_direct_current_makes_a_leaky_neuron_fire_at_the_rate_of_the_closed_fo
 def test_a_current_needs_a_unit():
     with pytest.raises(UnitError, match="'apples'"):
         direct_current([[1.0]], amplitude="3 apples", duration_ms=1)
+    for amplitude, dimension in (("5 s", "second"), ("5 ohm", "ohm"), ("0.5", "1")):
+        with pytest.raises(UnitError, match=f"is in {dimension}, which drives no neuron"):
+            direct_current([[1.0]], amplitude=amplitude, duration_ms=1)
+    # what drives and receptors of declared models are in
+    for model in NEURONS.values():
+        for name in (*model.drives, *model.inputs):
+            assert direct_current([[1.0]], amplitude=f"2 {model.si_unit(name)}", duration_ms=1).item() == 2

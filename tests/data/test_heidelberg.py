@@ -156,6 +156,26 @@ def test_a_unit_beyond_the_channels_is_named_with_the_file(machine):
         found.batch(dt_ms=1.0, duration_ms=200.0)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (dict(events=[([0.1, 0.2], [1])]), r"sample 0 for .*has 2 times, but 1 units"),
+        (dict(events=[([0.1], [700])]), "has units 700 … 700; give 0 … 699"),
+        (dict(events=[([0.1], [-1])]), "has units -1 … -1; give 0 … 699"),
+        (dict(labels=[1]), "labels .* lie in 1 … 1, but 1 classes have names"),
+        (dict(speakers=[0, 1]), "a speaker for each sample, got 1 and 2 for 1"),
+    ],
+)
+def test_what_cannot_be_read_again_is_not_written(tmp_path, changed, message):
+    path = tmp_path / "shd_train.h5"
+    given = dict(events=[([0.125, 0.25], [699, 0])], labels=[0], classes=["a"], speakers=[4])
+    with pytest.raises(DataError, match=message):
+        heidelberg.write(path, **given | changed)
+    assert not path.exists()
+    found, classes = heidelberg.samples(heidelberg.write(path, **given))
+    assert found.events(0)[1].tolist() == [699, 0] and classes == ("a",)
+
+
 def test_without_h5py_the_extra_is_named(machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"this needs h5py.*pip install 'spiketwin\[events\]'"):

@@ -53,6 +53,8 @@ def test_times_go_to_the_step_they_are_in():
         (lambda: Spikes([0], [0], [-1], (4, 1, 1), 1.0), r"neuron -1 lies outside"),
         (lambda: Spikes([0, 1], [0], [0], (4, 1, 1), 1.0), r"equally many"),
         (lambda: Spikes([0], [0], [0], (4, 1, 1), 0.0), r"dt_ms = 0.0 must be positive"),
+        (lambda: Spikes([0], [0], [0], (4, 1, 1), np.inf), r"dt_ms = inf must be positive and finite"),
+        (lambda: Spikes([0], [0], [0], (3, 1), 1.0), r"shape \(T, B, N\), got \(3, 1\)"),
         (lambda: Spikes.from_dense(np.full((2, 1, 1), 0.5), 1.0), r"only 0 and 1"),
         (lambda: Spikes.from_dense(np.zeros(3), 1.0), r"\[T, B, N\] or \[T, N\]"),
         (lambda: Spikes.from_times([np.nan], [0], size=1, duration_ms=1, dt_ms=1.0), r"finite"),

@@ -131,6 +131,12 @@ def test_errors_of_shapes_and_names():
         resnet(shortcut="plain")
     with pytest.raises(ValueError, match="one entry for each group"):
         resnet((1, 1), (4,))
+    for wrong in (dict(blocks=(0, 1), channels=(4, 8)), dict(blocks=(1, 1), channels=(4, 0))):
+        with pytest.raises(ValueError, match="must be at least 1 in each group"):
+            resnet(**wrong)
+    for width in (-1, 0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"width = {width} must be positive"):
+            vgg(5, width=width)
 
 
 def test_beta_is_a_time_constant_and_a_step():
@@ -157,6 +163,7 @@ def test_samplers_have_the_moments_they_promise():
     assert np.mean(signed > 0) == pytest.approx(0.7, abs=5 * math.sqrt(0.21 / n)) and abs(abs(signed).mean() - 20) < 5 * 20 / math.sqrt(
         3 * n
     )
-    for make in (lambda: gamma(-1), lambda: lognormal(1, 0), lambda: uniform(3, 2), lambda: of_both_signs(gamma(1), 1.1)):
+    infinite = [lambda: uniform(0, math.inf), lambda: uniform(-math.inf, 0), lambda: uniform(math.nan, 1), lambda: each(math.nan)]
+    for make in (lambda: gamma(-1), lambda: lognormal(1, 0), lambda: uniform(3, 2), lambda: of_both_signs(gamma(1), 1.1), *infinite):
         with pytest.raises(ValueError):
             make()

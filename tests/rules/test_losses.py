@@ -189,11 +189,45 @@ def test_bad_input_of_every_cross_entropy(loss):
     with pytest.raises(ValueError, match="each of the 3 classes"):
         loss(v, LABELS, torch.ones(2))
 
+    with pytest.raises(ValueError, match="at least one step"):
+        loss(v[:0], LABELS)
+    for label in (-100, -1, 3):
+        with pytest.raises(ValueError, match=r"labels lie in .* give 0 … 2 for 3 classes"):
+            loss(v, torch.tensor([0, label]))
+    for weights in ([0.0, 0.0, 0.0], [1.0, -0.5, 1.0], [1.0, math.nan, 1.0], [1.0, math.inf, 1.0]):
+        with pytest.raises(ValueError, match="must be finite and not negative, and not all 0"):
+            loss(v, LABELS, torch.tensor(weights))
+    with pytest.raises(ValueError, match="0 for the classes of all trials"):
+        loss(v, LABELS, torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_checks_of_values_leave_compilation_and_vmap_alone():
+    v, weights = torch.rand(5, 2, 3), torch.tensor([1.0, 2.0, 0.5])
+    expected = max_cross_entropy(v, LABELS, weights)
+    compiled = torch.compile(max_cross_entropy, backend="eager", fullgraph=True)
+    assert compiled(v, LABELS, weights).item() == pytest.approx(expected.item())
+    each = torch.vmap(max_cross_entropy, in_dims=(1, 0))(v[:, :, None], LABELS[:, None])
+    assert each.mean().item() == pytest.approx(max_cross_entropy(v, LABELS).item())
+
 
 @pytest.mark.parametrize("right, wrong", [(0, 0), (2, 2), (1, -1), (6, 0)])
 def test_counts_that_cannot_be_reached_are_refused(right, wrong):
     with pytest.raises(ValueError, match="give 0 <= wrong < right <= 5"):
         mean_square_count(torch.zeros(5, 2, 3), LABELS, right=right, wrong=wrong)
+
+
+@pytest.mark.parametrize("label", [-100, 3])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda labels: negative_log_likelihood(torch.zeros(2, 3), labels),
+        lambda labels: mean_square_count(torch.zeros(5, 2, 3), labels, right=2),
+        lambda labels: balanced_weights(labels, 3),
+    ],
+)
+def test_a_label_that_is_no_class_is_refused(call, label):
+    with pytest.raises(ValueError, match=r"labels lie in .* give 0 … 2 for 3 classes"):
+        call(torch.tensor([0, label]))
 
 
 def test_bad_input_of_the_others():

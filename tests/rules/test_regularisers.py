@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -24,6 +26,7 @@ SPIKES[0, 0, 1] = 1
 SPIKES[1:, 0, 2] = 1
 SPIKES[:2, 1, :] = 1
 
+BOUNDS = (neuron_lower_bound, neuron_upper_bound, layer_lower_bound, layer_upper_bound)
 BY_HAND = {
     "l1": (lambda s: count_l1(s, 0.6), 0.6 * 11 / 6),
     "l2": (lambda s: count_l2(s, 0.6), 0.6 * (1 + 16 + 3 * 4) / 6),
@@ -83,6 +86,14 @@ def test_bad_input():
     assert counts(SPIKES).tolist() == [[0, 1, 4], [2, 2, 2]]
     with pytest.raises(ValueError, match=r"give \[T, B, N\]"):
         count_l1(SPIKES[0], 1.0)
-    for bound in (neuron_lower_bound, neuron_upper_bound, layer_lower_bound, layer_upper_bound):
+    for bound in BOUNDS:
         with pytest.raises(ValueError, match="(least|most) = 0 spikes a trial must be positive"):
             bound(SPIKES, 0, 1.0)
+    prices = (spike_penalty, count_l1, count_l2, *(lambda s, rate, b=b: b(s, 1, rate) for b in BOUNDS))
+    for price in prices:
+        for rate in (-1.0, math.nan, math.inf):
+            with pytest.raises(ValueError, match=f"rate = {rate} is the price of a spike"):
+                price(SPIKES, rate)
+        with pytest.raises(ValueError, match=r"give \[T, B, N\]"):
+            price(SPIKES[0], 1.0)
+        assert price(SPIKES, 0) == 0

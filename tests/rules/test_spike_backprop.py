@@ -263,6 +263,10 @@ def test_bad_input():
         if_slope(torch.ones(4, 1), 1.0)
     with pytest.raises(ValueError, match="tau_mem = 0.5 ms is shorter than dt = 1 ms"):
         lif_slope(train([1]), 1.0, tau_mem_ms=0.5, dt_ms=1.0)
+    with pytest.raises(ValueError, match="dt_ms = 0 must be positive"):
+        lif_slope(train([1]), 1.0, tau_mem_ms=5.0, dt_ms=0)
+    with pytest.raises(ValueError, match="at least one step"):
+        mean_membrane(torch.zeros(0, 4, 3))
     with pytest.raises(ValueError, match=r"labels int \[B\]; got \(4, 3\)"):
         half_square_error(torch.zeros(4, 3), torch.zeros(3, dtype=torch.long))
 

@@ -158,12 +158,32 @@ def test_a_width_that_is_not_positive_is_refused(make, value):
         make(value)
 
 
-@pytest.mark.parametrize("text, message", [("1/(1 + abs(y))", "mentions 'y'"), ("1/(1 + abs(x)", "is not an expression")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("1/(1 + abs(y))", "mentions 'y'"),
+        ("1/(1 + abs(x)", "is not an expression"),
+        ("max(0, 1 - abs(x))", "unknown function 'max' .* Did you mean 'maximum'"),
+        ("relu(x)", "unknown function 'relu'"),
+        ("heaviside(x)", "unknown function 'heaviside'"),
+        ("rand()", "unknown function 'rand'"),
+        ("x if x > 0 else 0", "is no formula of x"),
+        ("[x]", "is no formula of x"),
+        ("'a'", "is no formula of x .it holds text"),
+        ("1/0", "is no formula of x .division by zero"),
+        (3.0, "3.0 is neither text nor a function"),
+    ],
+)
 def test_an_expression_that_cannot_be_used(text, message):
     with pytest.raises(ValueError, match=message):
         surrogate(text)
-    with pytest.raises(ValueError, match=f"smooth form .* {message}"):
+    with pytest.raises(ValueError, match=f"smooth form.* {message}"):
         surrogate("1", smooth=text)
+
+
+def test_nothing_is_no_derivative():
+    with pytest.raises(ValueError, match="derivative None is neither text nor a function"):
+        surrogate(None)
 
 
 def test_an_expression_and_a_function_are_the_same_surrogate():

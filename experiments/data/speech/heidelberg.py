@@ -168,7 +168,18 @@ def write(
     """A file in this format, with times in half precision as in the published ones.
 
     events: times in s and units of each sample.  labels, speakers: int [B].  classes: the name of each label.
+    Raises DataError, before a file is made, for samples, labels and speakers of different number, for a sample with more times than
+    units or a unit outside 0 … 699, and for a label without a name.
     """
+    if not len(events) == len(labels) == len(speakers):
+        raise DataError(f"{path} needs a label and a speaker for each sample, got {len(labels)} and {len(speakers)} for {len(events)}")
+    for b, (t, u) in enumerate(events):
+        if len(t) != len(u):
+            raise DataError(f"sample {b} for {path} has {len(t)} times, but {len(u)} units; give one unit for each time")
+        if len(u) and not (0 <= np.min(u) and np.max(u) < CHANNELS):
+            raise DataError(f"sample {b} for {path} has units {np.min(u)} … {np.max(u)}; give 0 … {CHANNELS - 1}")
+    if len(labels) and not (0 <= np.min(labels) and np.max(labels) < len(classes)):
+        raise DataError(f"labels for {path} lie in {np.min(labels)} … {np.max(labels)}, but {len(classes)} classes have names")
     h5py = library("h5py", "events")
     with h5py.File(path, "w") as file:
         times = file.create_dataset("spikes/times", (len(events),), dtype=h5py.vlen_dtype(np.float16))

@@ -32,7 +32,7 @@ class EncodingLayer(nn.Module):
 
     neuron, shape, dt_ms, options: as for SpikingLayer.  unit: of gain and bias, e.g. 'nA'.
     gain, bias: start values, a number or a tensor [*shape].  drive: of the model; None: its only one.
-    Raises ValueError for a drive that the model lacks, and for start values that do not fit; UnitError for a wrong unit.
+    Raises ValueError for a drive that the model lacks, and for start values that do not fit or are not finite; UnitError for a wrong unit.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class EncodingLayer(nn.Module):
         value = torch.as_tensor(value, dtype=self.layer.network.like.dtype)
         if value.ndim and tuple(value.shape) != self.layer.shape:
             raise ValueError(f"{name} has shape {tuple(value.shape)}; give a number or a tensor of shape {self.layer.shape}")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} = {value.tolist()} must be finite")
         return value.expand(self.layer.shape).clone()
 
     def extra_repr(self) -> str:

@@ -54,7 +54,8 @@ class SpikingLayer(nn.Module):
     neuron: a model, or a Population with as many neurons as `shape` has places.  shape: an int or a tuple; by default that
     of the Population, (size,).  unit: of the increments, '' for SI.  trainable_parameters: names.
     options: those of TorchNetwork: dt_ms, scheme, surrogate, detach_reset, order, dtype, …
-    Raises SchemeError when the scheme cannot integrate the model, ValueError for sizes and names that do not fit.
+    Raises SchemeError when the scheme cannot integrate the model, ValueError for sizes and names that do not fit and for a
+    surrogate that is no spike function.
     """
 
     def __init__(

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spiketwin.models.discretisation import derive
 from spiketwin.models.engines.poisson import poisson
 from spiketwin.models.engines.synapse_draws import synapse_stream
 from spiketwin.models.engines.torch.kernels import cuda, fused
 from spiketwin.models.engines.torch.kernels.graphs import Graphs
 from spiketwin.models.engines.torch.plastic import Learning, PlasticProjection
-from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting
+from spiketwin.models.engines.torch.population import PopulationModule, Recurrent, RunningPopulation, Setting, check_surrogate
 from spiketwin.models.engines.torch.projections import arrivals, dense, module_of
 from spiketwin.models.engines.torch.state import LearningState, NetworkState, check, depths, fitted
 from spiketwin.models.network import Convolution, Network, PoissonSource, Projection
@@ -79,7 +80,8 @@ class TorchNetwork(nn.Module):
 
     Constants such as decays are computed from the parameters once per forward pass, so .double(), .to(device) and
     load_state_dict act on them, and gradients reach tau_mem.
-    Raises SchemeError when the scheme cannot integrate a population.
+    Raises SchemeError when the scheme cannot integrate a population, ValueError for sizes and names that do not fit and for a
+    surrogate that is no spike function.
     """
 
     def __init__(
@@ -109,6 +111,10 @@ class TorchNetwork(nn.Module):
             raise ValueError(f"kernels = '{kernels}' is unknown; choose 'auto', 'torch' or 'fused'")
         if checkpoint_steps is not None and checkpoint_steps < 1:
             raise ValueError(f"checkpoint_steps = {checkpoint_steps} must be at least 1, or None to keep every step")
+        if surrogate is not None:
+            check_surrogate(surrogate, torch.zeros(1, dtype=dtype), torch.zeros(1, dtype=torch.bool))
+        for population in network.populations:
+            derive(population.neuron, scheme)  # so that a scheme is refused here, and not in a run
         self.kernels, self.checkpoint_steps = kernels, checkpoint_steps
         self.density: dict[str, float] = {}  # spikes per neuron and step in the last run
         trainable = dict(trainable_parameters or {})

@@ -102,6 +102,17 @@ def _closed_interval(population: Population, name: str) -> tuple[float, float]:
     return low, high
 
 
+def check_surrogate(spike: Callable[..., Tensor], *arguments: Tensor) -> None:
+    """Raises ValueError unless `spike` makes a tensor of such arguments, as it will have to in a run."""
+    try:
+        made = spike(*arguments)
+        why = "" if isinstance(made, Tensor) else f"it gives a {type(made).__name__}"
+    except (TypeError, ValueError) as error:
+        why = str(error)
+    if why:
+        raise ValueError(f"surrogate = {spike!r} makes no spikes ({why}); give what a call makes, e.g. rules.surrogate.fast_sigmoid(25)")
+
+
 @lru_cache(maxsize=512)
 def _advance(step: Step) -> Callable[..., tuple[Tensor, ...]]:
     return step.function("torch")

@@ -98,6 +98,12 @@ def depths(
     return {name: depth for name, depth in found.items() if depth}
 
 
+def check_inputs(x: Tensor, size: int) -> None:
+    """Raises ValueError unless x is [T, B, size]."""
+    if x.ndim != 3 or x.shape[2] != size:
+        raise ValueError(f"x has shape {tuple(x.shape)}; this layer takes [T, B, {size}]")
+
+
 def check(
     start: NetworkState,
     network: Network,

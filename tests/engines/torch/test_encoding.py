@@ -94,6 +94,8 @@ def lif_encoder(shape=3, **changed):
         (lambda: lif_encoder(unit="mV"), UnitError, "gain in mV does not fit drive 'i_ext'"),
         (lambda: lif_encoder(drive="i_exd"), ValueError, "Did you mean 'i_ext'"),
         (lambda: lif_encoder(gain=torch.ones(2)), ValueError, r"gain has shape \(2,\)"),
+        (lambda: lif_encoder(gain=float("nan")), ValueError, "gain = nan must be finite"),
+        (lambda: lif_encoder(bias=torch.tensor([0.0, float("inf"), 0.0])), ValueError, r"bias = \[0.0, inf, 0.0\] must be finite"),
         (lambda: lif_encoder()(torch.ones(2, 3)), ValueError, "add steps=…"),
         (lambda: lif_encoder()(torch.ones(2, 4), steps=5), ValueError, r"x has shape \(2, 4\)"),
     ],

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from spiketwin.models.discretisation import SchemeError
 from spiketwin.models.engines import get_engine
 from spiketwin.models.engines.torch import OverTime, SpikingLayer, TorchNetwork
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
@@ -16,7 +17,7 @@ from spiketwin.models.neurons import neuron
 from spiketwin.models.spec import NeuronSpec, Parameter
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import UnitError
-from spiketwin.rules.surrogate import fast_sigmoid
+from spiketwin.rules.surrogate import fast_sigmoid, multi_gaussian, slayer
 
 DOUBLE = torch.float64
 CUBA = neuron("cuba_lif").with_defaults(tau_mem=10, tau_syn=5, r=1, v_rest=0, v_threshold=1, v_reset=0)
@@ -180,6 +181,12 @@ def test_several_receptors_and_a_population_of_ones_own():
             "has 2 steps, but another input or `steps` says 5",
         ),
         (lambda: SpikingLayer(CUBA, 3, dt_ms=1.0)(torch.zeros(0, 1, 3)), ValueError, "no steps"),
+        (lambda: SpikingLayer(CUBA, 3, dt_ms=1.0, scheme="exct"), SchemeError, "Did you mean 'exact'"),
+        (lambda: SpikingLayer(CUBA, 3, dt_ms=1.0, scheme="heun_maruyama"), SchemeError, "unknown scheme"),
+        *(
+            (lambda s=s: SpikingLayer(CUBA, 3, dt_ms=1.0, surrogate=s), ValueError, r"makes no spikes .* give what a call makes")
+            for s in ("arctan", fast_sigmoid, slayer, multi_gaussian, lambda x, spiked: None)
+        ),
     ],
 )
 def test_errors_name_the_thing(make, error, message):

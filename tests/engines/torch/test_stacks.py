@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from spiketwin.models.discretisation import SchemeError
 from spiketwin.models.engines import get_engine
 from spiketwin.models.engines.torch import OverTime, SpikingLayer, TorchNetwork
 from spiketwin.models.engines.torch.stacks import DelayedLinear, HeldDropout, NormThroughTime, RecurrentLayer
@@ -258,6 +259,9 @@ def test_the_plan_has_a_row_for_each_part():
         (lambda: small(neuron=leaky_integrator()), SpecError, "never spikes, so the layers behind it would hear nothing"),
         (lambda: small(neuron="cuba_lif_2"), SpecError, "has 2 receptors"),
         (lambda: small(neuron="lief"), ValueError, "unknown model 'lief'"),
+        (lambda: small(scheme="exct"), SchemeError, "Did you mean 'exact'"),
+        (lambda: small(surrogate="arctan"), ValueError, "surrogate = 'arctan' makes no spikes"),
+        (lambda: small("LSTM3", surrogate=fast_sigmoid), ValueError, "makes no spikes"),
         (lambda: small()(torch.zeros(3, 4)), ValueError, "say how many there are with steps"),
         (lambda: small()(torch.zeros(3, 2, 5)), ValueError, r"give \[T, B, \*\(4,\)\]"),
         (lambda: small()(torch.zeros(3, 2, 4), steps=5), ValueError, "x has 3 steps, but steps = 5"),

@@ -134,6 +134,11 @@ def test_errors_of_norms():
         NormThroughTime(3, 4)(torch.zeros(2, 2, 4))
     with pytest.raises(ValueError, match="must be at least 1"):
         NormThroughTime(3, 0)
+    with pytest.raises(ValueError, match="channels = 0 must be at least 1"):
+        NormOverTime(0)
+    for x in (torch.zeros(2, 2, 4), torch.zeros(2, 3), torch.zeros(1, 2, 4).expand(5, 2, 4)):
+        with pytest.raises(ValueError, match=r"x is \[T, B, 3, …\]"):
+            NormOverTime(3)(x)
 
 
 # -- delays --------------------------------------------------------------------------------------------------------------
@@ -260,6 +265,15 @@ def test_delays_solve_what_weights_cannot():
 def test_errors_of_delays():
     with pytest.raises(ValueError, match="shorter than a step of 1 ms"):
         DelayedLinear(2, 2, max_delay_ms=0.3, dt_ms=1)
+    for wrong in ({"dt_ms": 0}, {"dt_ms": math.nan}, {"max_delay_ms": math.nan}, {"max_delay_ms": math.inf}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .* must be positive and finite"):
+            DelayedLinear(2, 2, **{"max_delay_ms": 3.0, "dt_ms": 1.0} | wrong)
+    layer = DelayedLinear(2, 3, max_delay_ms=3, dt_ms=1)
+    for shape in ((4, 1, 7), (4, 2), (4, 1, 1, 2)):
+        with pytest.raises(ValueError, match=r"this layer takes \[T, B, 2\]"):
+            layer(torch.zeros(shape))
+    with pytest.raises(ValueError, match="dt_ms = 0 must be positive"):
+        layer.retime_(0)
     with pytest.raises(ValueError, match="a Projection has no bias"):
         delayed(bias=True).to_projection("a", "b", "v")
 
@@ -341,3 +355,12 @@ def test_a_spiking_lstm_remembers_a_bit():
         nn.functional.cross_entropy(scores, labels).backward()
         optimiser.step()
     assert (scores.argmax(1) == labels).float().mean() > 0.9
+
+
+def test_errors_of_the_lstm():
+    for shape in ((4, 2), (4, 1, 3)):
+        with pytest.raises(ValueError, match=r"this layer takes \[T, B, 2\]"):
+            SpikingLSTM(2, 3)(torch.zeros(shape))
+    for wrong in ({"surrogate": fast_sigmoid}, {"candidate_surrogate": "arctan"}):
+        with pytest.raises(ValueError, match="makes no spikes"):
+            SpikingLSTM(2, 3, **wrong)

@@ -81,7 +81,8 @@ def stack(
     trainable_parameters: those of every layer that has them; one value per layer, or per neuron where they differ by neuron.
     seed: of weights, and of parameters that are drawn; torch's generator then stays as it was. None draws all from torch's generator.
     options: those of TorchNetwork: scheme, order, …
-    Raises StackError for the text, SpecError for parameters, SchemeError where the scheme cannot integrate the model.
+    Raises StackError for the text, SpecError for parameters, SchemeError where the scheme cannot integrate the model,
+    ValueError for a surrogate that is no spike function.
     """
     declaration = parse(text, input_shape)
     last = declaration.names(Neurons)[-1:] if isinstance(declaration.layers[-1].layer, Neurons) else ()

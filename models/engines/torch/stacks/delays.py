@@ -17,21 +17,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spiketwin.models.engines.torch.stacks.event_delays import EVENT_DENSITY, delayed_sum
-from spiketwin.models.engines.torch.state import fitted
+from spiketwin.models.engines.torch.state import check_inputs, fitted
 from spiketwin.models.network import Projection
+from spiketwin.models.units import positive
 
 
 class DelayedLinear(nn.Module):
     """x [T, B, N_pre] -> [T, B, N_post]. weight and delay_ms are Parameters [N_post, N_pre], delays in 0 … max_delay_ms.
 
     max_delay_ms: rounded to whole steps.  bias: [N_post], at every step; a Projection has none.
-    Raises ValueError when max_delay_ms is shorter than one step.
+    Raises ValueError when max_delay_ms is shorter than one step, and for times that are not positive and finite.
     """
 
     sigma_ms: Tensor
 
     def __init__(self, inputs: int, outputs: int, *, max_delay_ms: float, dt_ms: float, bias: bool = False) -> None:
         super().__init__()
+        positive(max_delay_ms=max_delay_ms, dt_ms=dt_ms)
         self.taps = int(np.floor(max_delay_ms / dt_ms + 0.5))
         if self.taps < 1:
             raise ValueError(f"max_delay_ms = {max_delay_ms} is shorter than a step of {dt_ms} ms: there is no delay to learn")
@@ -49,7 +51,8 @@ class DelayedLinear(nn.Module):
         self.sigma_ms.fill_(start * (end / start) ** min(share, 1.0))
 
     def retime_(self, dt_ms: float) -> None:
-        """Count the same delays in steps of dt_ms, as many as the longest needs. Raises ValueError where that is none."""
+        """Count the same delays in steps of dt_ms, as many as the longest needs. Raises ValueError where that is none, and for no step."""
+        positive(dt_ms=dt_ms)
         taps = int(np.ceil(self.max_delay_ms / dt_ms - 1e-9))
         if self.max_delay_ms < dt_ms / 2:
             raise ValueError(f"max_delay_ms = {self.max_delay_ms} is less than half a step of {dt_ms} ms: all delays would be gone")
@@ -71,7 +74,11 @@ class DelayedLinear(nn.Module):
         return self.carry(x)[0]
 
     def carry(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(y, the latest inputs [taps, B, N_pre], which have still to arrive), behind such inputs of an earlier run."""
+        """(y, the latest inputs [taps, B, N_pre], which have still to arrive), behind such inputs of an earlier run.
+
+        Raises ValueError for another shape.
+        """
+        check_inputs(x, self.weight.shape[1])
         together = x if past is None else torch.cat([past, x])
         y = delayed_sum(together, self.kernel())[len(together) - len(x) :]
         return y if self.bias is None else y + self.bias, fitted(together, self.taps, x, tuple(x.shape[1:]))

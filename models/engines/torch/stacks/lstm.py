@@ -16,6 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from spiketwin.models.engines.torch.population import check_surrogate
+from spiketwin.models.engines.torch.state import check_inputs
+
 
 def step_function(x: Tensor) -> Tensor:
     """Spikes without a gradient."""
@@ -26,6 +29,7 @@ class SpikingLSTM(nn.Module):
     """x [T, B, inputs] -> h [T, B, size], 0 or 1, from h = c = 0.
 
     surrogate: spike function of the gates i, f, o; candidate_surrogate: of g, by default the same.
+    Raises ValueError for what is no spike function.
     State dict as nn.LSTM has it, rows in the order i, f, g, o: input.weight [4 size, inputs], input.bias, recurrent.weight [4 size, size].
     """
 
@@ -40,13 +44,16 @@ class SpikingLSTM(nn.Module):
         self.size = size
         self.surrogate = surrogate or step_function
         self.candidate_surrogate = candidate_surrogate or self.surrogate
+        for spike in (self.surrogate, self.candidate_surrogate):
+            check_surrogate(spike, torch.zeros(1))
         self.input, self.recurrent = nn.Linear(inputs, 4 * size), nn.Linear(size, 4 * size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.carry(x)[0]
 
     def carry(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(h, the state [2, B, size] after the last step), from such a state."""
+        """(h, the state [2, B, size] after the last step), from such a state. Raises ValueError for another shape."""
+        check_inputs(x, self.input.in_features)
         drive = self.input(x)
         h, c = drive.new_zeros(2, x.shape[1], self.size) if start is None else start
         spikes = []

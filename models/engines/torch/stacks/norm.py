@@ -38,8 +38,7 @@ class NormThroughTime(nn.Module):
             raise ValueError(
                 f"the norm has statistics of {self.steps} steps, but {first + len(x)} come in; build the stack with steps={first + len(x)}"
             )
-        if x.ndim < 3 or x.shape[2] != self.channels:
-            raise ValueError(f"x is [T, B, {self.channels}, …], got {tuple(x.shape)}")
+        _check(x, self.channels)
         T, B, C = x.shape[:3]
         mean, var, gamma = (a[first : first + T] for a in (self.running_mean, self.running_var, self.weight))
         if T > 1 and x.stride(0) == 0:
@@ -82,11 +81,17 @@ class NormOverTime(nn.Module):
 
     def __init__(self, channels: int, steps: int | None = None, *, v_threshold: float = 1.0, alpha: float = 1.0, eps: float = 1e-5) -> None:
         super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels = {channels} must be at least 1")
         self.scale = alpha * v_threshold
         self.norm = nn.BatchNorm1d(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [T, B, C, …] -> the same shape. What is the same at all steps is normalised once, and is again the same at all."""
+        """x [T, B, C, …] -> the same shape. What is the same at all steps is normalised once, and is again the same at all.
+
+        Raises ValueError for another number of channels, or one value a channel.
+        """
+        _check(x, self.norm.num_features)
         if len(x) > 1 and x.stride(0) == 0:
             return self(x[:1]).expand(x.shape)
         rows, norm = x.reshape(x.shape[0] * x.shape[1], x.shape[2], -1), self.norm
@@ -94,3 +99,8 @@ class NormOverTime(nn.Module):
             rows, norm.running_mean, norm.running_var, self.scale * norm.weight, norm.bias, self.training, norm.momentum or 0.0, norm.eps
         )
         return y.view(x.shape)
+
+
+def _check(x: Tensor, channels: int) -> None:
+    if x.ndim < 3 or x.shape[2] != channels:
+        raise ValueError(f"x is [T, B, {channels}, …], got {tuple(x.shape)}")
