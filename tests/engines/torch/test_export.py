@@ -81,6 +81,29 @@ def test_norms_and_residual_blocks_are_weights_and_currents(text):
     equal_everywhere(net, numbers(3, 2, 10, 10), ["torch"], steps=20)
 
 
+def pooled_then_normed():
+    """A stack whose norms stand behind maxima, and have statistics and scales of their own."""
+    net = small("4C3-MP2-BN-5C3p1-MP2-BN-FC6-FC3", (2, 14, 14), norm=lambda channels, steps: NormOverTime(channels))
+    with torch.no_grad():
+        for name, values in [*net.named_parameters(), *net.named_buffers()]:
+            if "norm" in name and values.is_floating_point():
+                values.uniform_(-0.4, 0.4) if "bias" in name or "mean" in name else values.uniform_(0.5, 2.0)
+    return net
+
+
+@pytest.mark.parametrize("engine", ["brian", "torch"])
+def test_a_norm_behind_a_maximum_is_the_norm_of_what_is_pooled(engine):
+    equal_everywhere(pooled_then_normed(), numbers(4, 2, 14, 14), [engine], steps=25)
+
+
+def test_a_norm_that_makes_a_minimum_of_a_maximum_is_refused():
+    net = pooled_then_normed()
+    with torch.no_grad():
+        net.get_parameter("parts.norm2.norm.weight")[1] = -0.5
+    with pytest.raises(ValueError, match="'norm2', a NormOverTime behind a maximum pooling, turns the sign of a channel.*write C5-BN-MP2"):
+        export(net, analog=True)
+
+
 def bntt(text, shape, **how):
     """A stack with a statistic for each of 25 steps."""
     net = small(text, shape, steps=25, **how)

@@ -77,9 +77,14 @@ class Signal:
         if self.window > 1:
             if isinstance(module, nn.Flatten):
                 return self
-            raise ValueError(
-                f"'{name}', a {type(module).__name__}, stands behind a maximum pooling, where only neurons can; write C5-BN-MP2"
-            )
+            if not isinstance(module, NormOverTime):
+                raise ValueError(f"'{name}', a {type(module).__name__}, stands behind a maximum pooling, where only neurons and a norm can")
+            if not (_scale(module) > 0).all():
+                raise ValueError(
+                    f"'{name}', a NormOverTime behind a maximum pooling, turns the sign of a channel, whose maximum becomes a minimum; "
+                    "write C5-BN-MP2"
+                )
+            # max(g x + b) = g max(x) + b for g > 0: the norm of what is pooled
         if not self.branches:
             # of numbers alone: whatever it is, it is computed
             return replace(self, analog=(*(self.analog or ()), module), constant=torch.zeros_like(apply((module,), self.constant)))
