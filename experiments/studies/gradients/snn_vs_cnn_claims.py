@@ -8,7 +8,7 @@ Source: a report that this project reviewed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -66,24 +66,24 @@ def _epoch(result: Result, spiking: list[str]) -> Claim:
 
 def _epochs(result: Result, spiking: list[str]) -> Claim:
     text = f"The SNN reaches {PERCENT:.0f} % after {SNN_EPOCHS} epochs, the CNN after {CNN_EPOCHS}"
-    found = {name: epochs_to(result, name) for name in ("cnn", *spiking)}
-    known = {name: float(epochs.mean()) for name, epochs in found.items() if epochs is not None}
-    if "cnn" not in known or len(known) == 1:
-        return Claim(text, OPEN, "not reached with every seed")
-    sooner = [known[name] < known["cnn"] for name in spiking if name in known]
-    evidence = f"epochs until it is passed: {_each(result, {n: f'{e:.1f}' for n, e in known.items()})}"
-    return Claim(text, HOLDS if all(sooner) else PARTLY if any(sooner) else FAILS, evidence)
+    return _of_each(result, spiking, text, epochs_to, lambda snn, cnn: snn < cnn, "epochs until it is passed", ".1f")
 
 
 def _time(result: Result, spiking: list[str]) -> Claim:
     text = f"So both reach {PERCENT:.0f} % in equal time"
-    found = {name: minutes_to(result, name) for name in ("cnn", *spiking)}
-    known = {name: float(spent.mean()) for name, spent in found.items() if spent is not None}
+    what = "minutes until the end of the epoch that passes it"
+    return _of_each(result, spiking, text, minutes_to, lambda snn, cnn: 1 / ALIKE <= snn / cnn <= ALIKE, what, ".2f")
+
+
+def _of_each(result: Result, spiking: list[str], text: str, until: Callable, as_said: Callable, what: str, form: str) -> Claim:
+    """A claim on what each SNN needs `until` it reaches the accuracy, which is `as_said` against the CNN; the mean of the seeds counts."""
+    found = {name: until(result, name) for name in ("cnn", *spiking)}
+    known = {name: float(needed.mean()) for name, needed in found.items() if needed is not None}
     if "cnn" not in known or len(known) == 1:
         return Claim(text, OPEN, "not reached with every seed")
-    alike = [1 / ALIKE <= known[name] / known["cnn"] <= ALIKE for name in spiking if name in known]
-    evidence = f"minutes until the end of the epoch that passes it: {_each(result, {n: f'{m:.2f}' for n, m in known.items()})}"
-    return Claim(text, HOLDS if all(alike) else PARTLY if any(alike) else FAILS, evidence)
+    hold = [as_said(known[name], known["cnn"]) for name in spiking if name in known]
+    evidence = f"{what}: {_each(result, {name: format(needed, form) for name, needed in known.items()})}"
+    return Claim(text, HOLDS if all(hold) else PARTLY if any(hold) else FAILS, evidence)
 
 
 def _accuracy(result: Result, spiking: list[str]) -> Claim:

@@ -144,7 +144,10 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 @pytest.mark.parametrize("accuracy", [float("nan"), float("inf")])
 def test_a_validation_accuracy_that_is_not_finite_stops_the_run(tmp_path, accuracy):
     module, answers = nn.Linear(1, 1), iter([50.0, accuracy])
-    loss = lambda index, rng: (module.weight.sum(), {})  # noqa: E731
+
+    def loss(index, rng):
+        return module.weight.sum(), {}
+
     with pytest.raises(FloatingPointError, match=f"validation accuracy is {accuracy} in epoch 2; give samples .*learning_rate = 0.05"):
         fit(module, loss, lambda: next(answers), samples=8, schedule=SCHEDULE, seed=0, checkpoint=tmp_path / "run")
     assert len(epochs(tmp_path / "run")) == 1
