@@ -19,9 +19,12 @@ from torch import nn
 from spiketwin.experiments.progress import Silent, is_first
 from spiketwin.experiments.training import Constant, Schedule, fit
 
+def tell(*words):  # in one write: the processes share a pipe, where what print writes in parts would mix
+    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
+
 class Loud(Silent):
     def say(self, line):
-        print("SAID", os.environ.get("RANK"), line.split(" · ")[0], flush=True)
+        tell("SAID", os.environ.get("RANK"), line.split(" · ")[0])
 
 def problem(noise=0.0):
     torch.manual_seed(0)
@@ -53,13 +56,13 @@ def main(folder):
         train(3, None, stopped, noise=0.5, stop_after=3)  # in the second epoch of two batches
     except InterruptedError:
         again, _ = train(3, None, stopped, noise=0.5)
-        print("RESUMED", all(map(torch.equal, noisy.parameters(), again.parameters())))
+        tell("RESUMED", all(map(torch.equal, noisy.parameters(), again.parameters())))
     if is_first():
-        print("LOSS", history[0]["loss"])
+        tell("LOSS", history[0]["loss"])
     rank = os.environ["RANK"]
     save_file({f"one.{n}": v for n, v in one.state_dict().items()} | {f"three.{n}": v for n, v in three.state_dict().items()},
               f"{folder}/weights_{rank}")
-    print("FILES", rank, sorted(p.name for p in Path(folder).glob("run*")) if is_first() else "")
+    tell("FILES", rank, sorted(p.name for p in Path(folder).glob("run*")) if is_first() else "")
 """
 
 
