@@ -1,7 +1,8 @@
 """The trained network of Diehl & Cook with learning off: what many images draw, each for itself.
 
-Weights and thresholds are held, as in the published script's test. Each image is a trial of its own that meets the network at rest, where the
-script shows one after the other with rests in between: so the order of images does not matter, and trials share out the cores.
+Weights and thresholds are held, as in the published script's test. Each image is a trial of its own that meets the network as training began, 40 mV
+below rest, where the script shows one after the other with rests in between: so the order of images does not matter, and trials share out the
+cores. Not at rest itself: a neuron whose threshold has fallen far enough lies above it there, and fires whatever it is shown.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ def freeze(network: Network, weights: np.ndarray, learnt: Mapping[str, np.ndarra
     held = replace(
         exc,
         parameters={**exc.parameters, "theta_plus": 0.0, "tau_theta": NEVER_MS},
-        initial={name: np.asarray(values, float) for name, values in learnt.items()},
+        initial={**exc.initial, **{name: np.asarray(values, float) for name, values in learnt.items()}},
     )
     return replace(
         network,
-        populations=tuple(held if p.name == EXCITATORY else replace(p, initial={}) for p in network.populations),
+        populations=tuple(held if p.name == EXCITATORY else p for p in network.populations),
         projections=tuple(
             replace(p, weights=np.asarray(weights, float), rule=None, normalisation=None) if p.name == LEARNING else p
             for p in network.projections

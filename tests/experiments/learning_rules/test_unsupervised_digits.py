@@ -82,6 +82,16 @@ def test_a_frozen_network_answers_each_image_for_itself(data):
     assert silent.sum() == 0
 
 
+def test_a_neuron_whose_threshold_has_recovered_waits_for_the_image():
+    """At theta = 5 mV the threshold lies 2 mV below rest. A trial begins 40 mV below rest and gets there in 100 ms ln(40/2) = 300 ms."""
+    network = build(12, inputs=SIDE**2)
+    frozen = freeze(network, network.projections[0].weights, {"theta": np.full(12, 0.005)})
+    once = Protocol(image_ms=290, most_presentations=1)
+    assert respond(frozen, np.zeros((1, SIDE**2)), once).sum() == 0
+    assert respond(frozen, np.ones((1, SIDE**2)), once).sum() > 0
+    assert frozen.population(EXCITATORY).initial["v"] == network.population(EXCITATORY).initial["v"]
+
+
 def network_of(frozen):
     return build(frozen.population(EXCITATORY).size, inputs=SIDE**2)
 
