@@ -113,7 +113,7 @@ class Config(unsupervised.Config):
             column_sum=None,
             weights=on.astype(float),
             inhibition=lambda n: LATERAL[self.lateral](n, self.inhibition_ns * leak_ns),
-            homeostasis={"theta_plus": self.theta_plus_mv, "tau_theta": self.tau_theta_ms, "g_leak": leak_ns},
+            homeostasis={**self.homeostasis(neurons), "g_leak": leak_ns},
             gain=self.gain_share > 0,
         )
 

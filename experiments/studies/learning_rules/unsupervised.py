@@ -78,6 +78,9 @@ class Config:
     """Weight of lateral inhibition in nS, the largest where it grows."""
     theta_plus_mv: float = 0.05
     """Rise of the threshold at a spike, in mV."""
+    scaled_from: int = 1600
+    """Neurons beyond which theta_plus_mv grows in proportion to their number, and nu_pre and nu_post with its root: each of them fires more
+    rarely. Else thresholds of 6,400 settle so low that an image's first spikes decide."""
     tau_theta_ms: float = 1e7
     """Time constant with which the threshold recovers, in ms."""
     dtype: str = "float32"
@@ -94,7 +97,7 @@ class Config:
             raise UnsupervisedError(unknown(self.vote, "vote", "this study", VOTES))
         if self.lateral not in LATERAL:
             raise UnsupervisedError(unknown(self.lateral, "lateral inhibition", "this study", LATERAL))
-        for name in ("passes", "label_images", "keep_every", "threads"):
+        for name in ("passes", "label_images", "keep_every", "threads", "scaled_from"):
             if getattr(self, name) < 1:
                 raise UnsupervisedError(f"{name} = {getattr(self, name)} must be at least 1")
         if not self.neurons or min(self.neurons) < 1:
@@ -104,16 +107,25 @@ class Config:
     def protocol(self) -> Protocol:
         return Protocol(dt_ms=self.dt_ms, intensity=self.intensity, rest_ms=self.rest_ms, scheme=self.scheme)
 
+    def rarity(self, neurons: int) -> float:
+        """How many times more rarely than at `scaled_from` each of so many neurons fires; 1 for fewer."""
+        return max(1.0, neurons / self.scaled_from)
+
+    def homeostasis(self, neurons: int) -> dict[str, float]:
+        """How thresholds learn: theta_plus in mV, tau_theta in ms."""
+        return {"theta_plus": self.theta_plus_mv * self.rarity(neurons), "tau_theta": self.tau_theta_ms}
+
     def network(self, neurons: int, inputs: int, seed: int) -> Network:
         """The network before it learns."""
+        faster = self.rarity(neurons) ** 0.5
         return build(
             neurons,
             inputs=inputs,
             seed=seed,
-            rule=diehl_cook.with_parameters(nu_pre=self.nu_pre, nu_post=self.nu_post),
+            rule=diehl_cook.with_parameters(nu_pre=self.nu_pre * faster, nu_post=self.nu_post * faster),
             column_sum=self.column_sum,
             inhibition=lambda n: LATERAL[self.lateral](n, self.inhibition_ns),
-            homeostasis={"theta_plus": self.theta_plus_mv, "tau_theta": self.tau_theta_ms},
+            homeostasis=self.homeostasis(neurons),
         )
 
     def gain(self, total: np.ndarray, inputs: int) -> np.ndarray:

@@ -115,6 +115,17 @@ def test_inhibition_grows_with_distance():
     np.testing.assert_array_equal(growing(30), growing(30).T)
 
 
+def test_more_neurons_learn_more_from_each_spike():
+    """Four times as many fire a quarter as often: thresholds rise four times as far, weights move twice as far."""
+    config = Config(scaled_from=10, theta_plus_mv=0.05, nu_pre=1e-4, nu_post=1e-2)
+    found = []
+    for size in (5, 10, 40):
+        network = config.network(size, 16, 0)
+        values = network.projections[0].rule.values
+        found.append((network.population(EXCITATORY).parameters["theta_plus"], values["nu_pre"], values["nu_post"]))
+    np.testing.assert_allclose(found, [[0.05, 1e-4, 1e-2], [0.05, 1e-4, 1e-2], [0.2, 2e-4, 2e-2]])
+
+
 # -- the study -----------------------------------------------------------------------------------------------------
 
 
