@@ -26,6 +26,7 @@ from spiketwin.models.reservoirs.topology import Topology, fixed_in_degree
 from spiketwin.models.reservoirs.wiring import Wiring, listens_to
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.stacks.heterogeneity import Sampler, gamma, uniform
+from spiketwin.models.units import whole
 
 INPUT = "input"
 POPULATION = "liquid"
@@ -109,6 +110,8 @@ def liquid(
     Raises ValueError naming the argument to change.
     """
     spec = _spiking(neuron)
+    whole(1, inputs=inputs, size=size)
+    whole(0, seed=seed)
     check_scales(connection_scale=connection_scale, inhibition=inhibition, input_scale=input_scale)
     at_excitatory, at_inhibitory = receptors(spec)
     # a stream for each part, so that a change of one leaves the others as they are
