@@ -242,7 +242,7 @@ def positive(**values: float) -> None:
             raise ValueError(f"{name} = {value} must be positive and finite")
 
 
-def whole(least: int, **values: int) -> None:
+def whole(least: int, /, **values: int) -> None:
     """Raises ValueError that names the first value which is no whole number, or one below `least`."""
     for name, value in values.items():
         if not isinstance(value, Integral) or value < least:

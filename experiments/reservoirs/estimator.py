@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from spiketwin.experiments.reservoirs.diagnostics import Diagnosis, Probe, diagnose
 from spiketwin.experiments.reservoirs.senses import EventInput, OnOff, Sense, is_events, joined
 from spiketwin.experiments.reservoirs.states import respond
+from spiketwin.models.encoders.shared import whole
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.reservoirs import liquid as random_liquid
@@ -81,6 +82,13 @@ class LiquidStates(TransformerMixin, BaseEstimator):
         """Features [samples, width]. path: a .npy file that takes them, from which a stopped run goes on (states.py)."""
         return self._answers(X, check=False, path=path, progress=progress)
 
+    def fit_transform(self, X, y=None, **options: Any) -> np.ndarray:
+        """fit(), then the features of these samples. It is what a Pipeline learns from.
+
+        options: those of transform().  Raises LiquidError when the samples leave the liquid silent or saturated.
+        """
+        return self.fit(X, y)._answers(X, check=True, **options)
+
     def diagnose(self, X, *, samples: int = 20) -> Diagnosis:
         """What the fitted liquid is like: activity for the first `samples` of X; separation, ranks, memory, perturbations and branching
         for Poisson inputs of as many spikes. print() it, or draw its figure(). Takes seconds, half a minute for 1,000 neurons.
@@ -88,8 +96,7 @@ class LiquidStates(TransformerMixin, BaseEstimator):
         Raises LiquidError when the samples leave the liquid silent or saturated.
         """
         check_is_fitted(self, "liquid_")
-        if samples < 1:
-            raise ValueError(f"samples = {samples} must be 1 or more")
+        whole(1, samples=samples)
         spikes, _ = self.sense_.spikes(self._samples(X, reset=False)[:samples], dt_ms=self.dt_ms, duration_ms=self.duration_ms)
         # float64 whatever dtype says: small differences are followed
         engine, rate_hz = CompiledEngine(threads=self.threads), float(spikes.rates_hz().mean())

@@ -19,6 +19,7 @@ import scipy.optimize
 import scipy.special
 
 from spiketwin.experiments.reservoirs.diagnostics.branching import population_activity
+from spiketwin.models.encoders.shared import whole
 from spiketwin.models.spikes import Spikes
 
 
@@ -82,15 +83,16 @@ def fit_power_law(x: np.ndarray, *, minimum: int | None = None, least: int = 50)
     minimum: x_min; None: the one with the smallest Kolmogorov-Smirnov distance that leaves `least` numbers.
     Raises ValueError for fewer numbers than that, for numbers below 1, and when all are equal.
     """
+    whole(1, least=least, minimum=1 if minimum is None else minimum)
     x = np.sort(np.asarray(x))
     if x.size and (x[0] < 1 or np.any(x != np.floor(x))):
-        raise ValueError(f"a power law here is of whole numbers from 1 on, but x holds {x[0]:g}")
+        raise ValueError(f"a power law here is of whole numbers from 1 on, but x holds {x[(x < 1) | (x != np.floor(x))][0]:g}")
     if x.size < least:
         raise ValueError(f"{x.size} numbers are too few for a power law; give at least {least}: a longer run, or shorter bins")
     if x[0] == x[-1]:
         raise ValueError(f"all numbers are {x[0]:g}; a power law needs numbers that vary")
     if minimum is not None:
-        return _fitted(x[x >= minimum], int(minimum))
+        return _fitted(x[x >= minimum], minimum)
     possible = [int(m) for m in np.unique(x) if np.count_nonzero(x >= m) >= least and m < x[-1]]
     return min((_fitted(x[x >= m], m) for m in possible[:100]), key=lambda fit: fit.ks)
 

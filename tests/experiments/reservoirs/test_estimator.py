@@ -111,7 +111,7 @@ def test_a_stopped_stream_goes_on_where_it_was(tmp_path):
     rows = states.transform(TEST, path=path, progress=seen.append)
     assert seen == [10, 20, 30, 40]
     np.testing.assert_array_equal(rows, states.transform(TEST))
-    np.testing.assert_array_equal(states.transform(TEST, path=path), rows)  # nothing is left to do
+    np.testing.assert_array_equal(states.transform(TEST, path=str(path)), rows)  # nothing is left to do
     with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
         LiquidStates(**SMALL, random_state=1).fit(TRAIN).transform(TEST, path=path)
     slower = LiquidStates(partial(liquid, parameters={"tau_mem": 21.0}), **SMALL, at_once=10)
@@ -141,6 +141,10 @@ def test_dead_liquids_are_named():
         LiquidStateMachine(**SMALL, input_scale=0.0).fit(TRAIN, TRAIN.labels)
     with pytest.raises(LiquidError, match=r"saturated.*connection_scale"):
         LiquidStateMachine(**SMALL, input_scale=200.0, inhibition=0.0, connection_scale=50.0).fit(TRAIN, TRAIN.labels)
+    with pytest.raises(ValueError, match=r"dt = 20 ms is too large for euler of 'cuba_lif'.*use a smaller dt"):
+        LiquidStateMachine(**SMALL, dt_ms=20.0, scheme="euler").fit(TRAIN, TRAIN.labels)
+    with pytest.raises(LiquidError, match=r"silent.*input_scale"):  # a pipeline's read-out would learn from zeros
+        make_pipeline(LiquidStates(**SMALL, input_scale=0.0), RidgeClassifier()).fit(TRAIN, TRAIN.labels)
 
 
 # -- estimators ------------------------------------------------------------------------------------
@@ -207,6 +211,10 @@ def test_a_search_on_a_dask_cluster_finds_what_one_here_finds():
         (lambda: LiquidStates(**SMALL, sense=EventInput(tail_ms=-1)).fit(TRAIN), "tail_ms = -1"),
         (lambda: LiquidStates(**SMALL).fit(np.zeros((2, 3, 4, 5))), r"give \[samples, features\]"),
         (lambda: LiquidStates(**SMALL).fit(np.full((3, 2), np.nan)), "NaN"),
+        (lambda: LiquidStates(**SMALL | {"size": 0}).fit(np.eye(3)), "size = 0"),
+        (lambda: LiquidStates(**SMALL, random_state=None).fit(np.eye(3)), "seed = None"),
+        (lambda: LiquidStates(**SMALL, at_once=0).fit(np.eye(3)).transform(np.eye(3)), "at_once = 0"),
+        (lambda: LiquidStates(**SMALL | {"duration_ms": 80.5}).fit(TRAIN).transform(TEST), "duration_ms = 80.5 is not a whole number"),
     ],
 )
 def test_a_mistake_is_named(act, message):
