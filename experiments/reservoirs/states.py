@@ -107,7 +107,7 @@ def _fingerprint(liquid: Liquid, sense: Sense, features: Features, X, *settings)
 
     def add(*arrays) -> None:
         for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array))
 
     def describe(part: object) -> None:
         """A sense or features, with what it has learnt, and what it is made of."""

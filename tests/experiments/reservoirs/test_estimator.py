@@ -1,7 +1,9 @@
 """Liquid state machines as scikit-learn wants them: senses by hand, streams that resume, estimators, searches."""
 
+import gc
 import json
 import pickle
+import tracemalloc
 from functools import partial
 
 import distributed
@@ -118,6 +120,24 @@ def test_a_stopped_stream_goes_on_where_it_was(tmp_path):
     for other, X in ((states, TEST[:30]), (states, words(40, 3)), (slower.fit(TRAIN), TEST)):
         with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
             other.transform(X, path=path)
+
+
+@pytest.mark.parametrize("shape", [None, (4, 12)], ids=["events", "series"])
+def test_memory_does_not_grow_with_the_number_of_samples(shape, tmp_path):
+    def peak(count: int) -> int:
+        """Bytes at most, beside the samples themselves."""
+        X = words(count, 1) if shape is None else np.random.default_rng(0).standard_normal((count, *shape))
+        states = LiquidStates(size=100, duration_ms=80.0, threads=1, at_once=20, features=FilteredSpikes(reads=8)).fit(X)
+        states.transform(X[:20])  # what is compiled or kept for the next run
+        tracemalloc.start()
+        # what runs leave to the garbage collector is not kept: it comes now, not when it likes to
+        rows = states.transform(X, path=tmp_path / f"{count}.npy", progress=lambda done: gc.collect())
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert rows.shape == (count, 800) and isinstance(rows, np.memmap)
+        return most
+
+    assert peak(800) < 1.1 * peak(80) < 800 * 800 * 8  # the rows of 800 samples are 5 MB
 
 
 def test_a_stream_knows_a_sense_made_of_senses(tmp_path):
