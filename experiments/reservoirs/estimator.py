@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, Transfo
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -189,6 +190,11 @@ class _WithReadout(LiquidStates):
         return self.readout_.predict(self.transform(X))
 
 
+def _offers(method: str) -> Callable[[_WithReadout], bool]:
+    """Whether the read-out of a classifier has a method."""
+    return lambda machine: hasattr(RidgeClassifier() if machine.readout is None else machine.readout, method)
+
+
 class LiquidStateMachine(ClassifierMixin, _WithReadout):
     """A classifier: a liquid, and a read-out that learns classes from its states.
 
@@ -205,10 +211,17 @@ class LiquidStateMachine(ClassifierMixin, _WithReadout):
             raise ValueError(f"all samples are of one class, {self.classes_[0]!r}; a classifier needs two")
         return self._learn(X, y, RidgeClassifier())
 
+    @available_if(_offers("decision_function"))
     def decision_function(self, X) -> np.ndarray:
-        """That of the read-out."""
+        """That of the read-out, where it has one."""
         check_is_fitted(self, "readout_")
         return self.readout_.decision_function(self.transform(X))
+
+    @available_if(_offers("predict_proba"))
+    def predict_proba(self, X) -> np.ndarray:
+        """Probabilities of the classes [samples, classes], where the read-out has them."""
+        check_is_fitted(self, "readout_")
+        return self.readout_.predict_proba(self.transform(X))
 
 
 class LiquidRegressor(RegressorMixin, _WithReadout):

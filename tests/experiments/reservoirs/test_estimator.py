@@ -13,6 +13,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -179,7 +180,15 @@ def test_the_order_of_events_is_heard():
     counts = [np.bincount(w.events(0)[1], minlength=12) for w in (TRAIN[[k]] for k in range(80))]
     assert RidgeClassifier().fit(counts, TRAIN.labels).score(counts, TRAIN.labels) < 0.75
     np.testing.assert_array_equal(clone(lsm).fit(TRAIN, TRAIN.labels).predict(TEST), lsm.predict(TEST))
-    assert lsm.decision_function(TEST).shape == (40,)
+    assert lsm.decision_function(TEST).shape == (40,) and not hasattr(lsm, "predict_proba")
+
+
+def test_a_machine_offers_what_its_readout_does():
+    neighbours = LiquidStateMachine(**SMALL, readout=KNeighborsClassifier(3)).fit(TRAIN, TRAIN.labels)
+    chances = neighbours.predict_proba(TEST)
+    assert chances.shape == (40, 2) and not hasattr(neighbours, "decision_function")
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    np.testing.assert_array_equal(neighbours.classes_[chances.argmax(axis=1)], neighbours.predict(TEST))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -233,6 +242,7 @@ def test_a_search_on_a_dask_cluster_finds_what_one_here_finds():
         (lambda: LiquidStates(**SMALL, sense=EventInput(tail_ms=-1)).fit(TRAIN), "tail_ms = -1"),
         (lambda: LiquidStates(**SMALL).fit(np.zeros((2, 3, 4, 5))), r"give \[samples, features\]"),
         (lambda: LiquidStates(**SMALL).fit(np.full((3, 2), np.nan)), "NaN"),
+        (lambda: LiquidStates(**SMALL, features=SpikeCounts(2.5)).fit(np.eye(3)).transform(np.eye(3)), "bins = 2.5 must be a whole number"),
         (lambda: LiquidStates(**SMALL | {"size": 0}).fit(np.eye(3)), "size = 0"),
         (lambda: LiquidStates(**SMALL, random_state=None).fit(np.eye(3)), "seed = None"),
         (lambda: LiquidStates(**SMALL, at_once=0).fit(np.eye(3)).transform(np.eye(3)), "at_once = 0"),

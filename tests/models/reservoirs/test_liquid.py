@@ -255,6 +255,7 @@ def test_ensembles_of_ensembles():
         (lambda: liquid(10, neuron="lif"), "'lif' has no receptor"),
         (lambda: liquid(10, neuron="leaky_readout"), "'leaky_readout' never spikes, so a liquid of it is silent"),
         (lambda: liquid(10, neuron="if_neuron"), "'if_neuron' has no leak.*set background = 0"),
+        (lambda: liquid(10, neuron="hh_traub_miles", background=0), "'hh_traub_miles' does not rest without input"),
         (lambda: liquid(10, neuron="cuba"), "Did you mean 'cuba_lif'"),
         (lambda: liquid(10, connection_scale=-1), "connection_scale = -1 must be finite and not negative"),
         (lambda: liquid(10, input_scale=float("nan")), "input_scale = nan"),
