@@ -31,6 +31,7 @@ from spiketwin.models.encoders.shared import whole
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.reservoirs import liquid as random_liquid
+from spiketwin.models.reservoirs.liquid import check_functions
 from spiketwin.rules.readouts.features import Features, FilteredSpikes
 
 
@@ -76,6 +77,7 @@ class LiquidStates(TransformerMixin, BaseEstimator):
         self.sense_ = (clone(self.sense) if self.sense else EventInput() if is_events(X) else OnOff()).fit(X)
         given = {name: getattr(self, name) for name in ("size", "connection_scale", "inhibition", "input_scale")}
         build = self.liquid or random_liquid
+        check_functions(liquid=build)
         self.liquid_ = build(inputs=self.sense_.inputs_, seed=self.random_state, **{k: v for k, v in given.items() if v is not None})
         return self
 

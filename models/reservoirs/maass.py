@@ -25,7 +25,7 @@ from spiketwin.models.neurons import cuba_lif_2
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.reservoirs.assembly import Delay, placed_at_random, recurrent, split_by_kind
 from spiketwin.models.reservoirs.kinds import ByKind, Ends
-from spiketwin.models.reservoirs.liquid import DELAYS_MS, INPUT, POPULATION, Liquid, check_scales
+from spiketwin.models.reservoirs.liquid import DELAYS_MS, INPUT, POPULATION, Liquid, check_functions, check_scales
 from spiketwin.models.reservoirs.response import Receptor
 from spiketwin.models.reservoirs.strengths import EXPONENTIAL, drawn
 from spiketwin.models.reservoirs.topology import distance_dependent
@@ -90,6 +90,7 @@ def maass_column(
     whole(1, inputs=inputs)
     whole(0, start=start, seed=seed)
     check_scales(connection_scale=connection_scale, inhibition=inhibition, input_scale=input_scale)
+    check_functions(amplitude=amplitude, wiring=wiring)
     connect, size = distance_dependent(shape, lam, CONNECTION), int(np.prod(shape))
     draws = [np.random.default_rng([seed, part]) for part in range(5)]
     is_excitatory = placed_at_random(size, excitatory, draws[0])

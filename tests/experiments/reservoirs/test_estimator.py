@@ -243,6 +243,7 @@ def test_a_search_on_a_dask_cluster_finds_what_one_here_finds():
         (lambda: LiquidStates(**SMALL).fit(np.zeros((2, 3, 4, 5))), r"give \[samples, features\]"),
         (lambda: LiquidStates(**SMALL).fit(np.full((3, 2), np.nan)), "NaN"),
         (lambda: LiquidStates(**SMALL, features=SpikeCounts(2.5)).fit(np.eye(3)).transform(np.eye(3)), "bins = 2.5 must be a whole number"),
+        (lambda: LiquidStates("maass", **SMALL).fit(np.eye(3)), "liquid = 'maass' is no function"),
         (lambda: LiquidStates(**SMALL | {"size": 0}).fit(np.eye(3)), "size = 0"),
         (lambda: LiquidStates(**SMALL, random_state=None).fit(np.eye(3)), "seed = None"),
         (lambda: LiquidStates(**SMALL, at_once=0).fit(np.eye(3)).transform(np.eye(3)), "at_once = 0"),
