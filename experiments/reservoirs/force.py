@@ -78,6 +78,8 @@ class Driven:
         if not np.isfinite(weights).all():
             raise ValueError("weights hold NaN or infinite values; repair them first")
         self._steps = whole_steps(every_ms, dt_ms, "every_ms")
+        if not (len(taus_ms) or membranes):
+            raise ValueError("taus_ms is empty and membranes are not read: nothing is left; give a time constant")
         for tau in taus_ms:
             positive(taus_ms=tau)
         self.inputs = weights.shape[1]

@@ -64,8 +64,13 @@ def avalanches(spikes: Spikes, *, bin_ms: float | None = None, threshold: float 
 
 
 def avalanche_sizes(activity: np.ndarray, *, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and durations of the runs above `threshold` in activity [T] or [T, B] that begin and end within it."""
+    """Sizes and durations of the runs above `threshold` in activity [T] or [T, B] that begin and end within it.
+
+    Raises ValueError for NaN.
+    """
     a = np.asarray(activity)
+    if np.isnan(a).any() or np.isnan(threshold):
+        raise ValueError(f"activity or threshold = {threshold} holds NaN, above and below which nothing lies; repair it first")
     a = a[:, None] if a.ndim == 1 else a
     # trials one after the other, a mark between them: runs next to a mark are cut off
     line = np.concatenate([np.r_[a[:, b], -1] for b in range(a.shape[1])])

@@ -229,6 +229,9 @@ def test_population_activity_by_hand():
 def test_avalanches_by_hand():
     sizes, durations = avalanche_sizes(np.array([2, 0, 1, 3, 0, 0, 5, 0, 4]))  # those cut off at both ends do not count
     assert sizes.tolist() == [4, 5] and durations.tolist() == [2, 1]
+    for counts, threshold in (([0, np.nan, 0], 0.0), ([0, 1, 0], np.nan)):
+        with pytest.raises(ValueError, match="holds NaN"):
+            avalanche_sizes(np.array(counts), threshold=threshold)
     two = np.array([[0, 0], [1, 0], [0, 7], [0, 0], [9, 0]])
     assert avalanche_sizes(two)[0].tolist() == [1, 7]
     assert avalanche_sizes(np.array([1, 3, 4, 1, 2, 1]), threshold=1)[0].tolist() == [7, 2]
@@ -286,6 +289,9 @@ def test_degrees_by_hand():
     assert found.fan_in.tolist() == [3, 2, 0, 1] and found.fan_out.tolist() == [1, 1, 2, 2]
     assert found.effective_in.tolist() == pytest.approx([3, 49 / 25, 0, 1])
     assert found.effective_out.tolist() == pytest.approx([1, 1, 9 / 5, 25 / 17])
+    for wrong in (np.full((2, 2), np.nan), np.ones(3)):
+        with pytest.raises(ValueError, match="must be a matrix"):
+            degrees_of(wrong)
 
 
 # -- probes ----------------------------------------------------------------------------------------
