@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
+from numbers import Integral
 from typing import NamedTuple
 
 PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "c": 1e-2, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
@@ -239,3 +240,10 @@ def positive(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} = {value} must be positive and finite")
+
+
+def whole(least: int, /, **values: int) -> None:
+    """Raises ValueError that names the first value which is no whole number, or one below `least`."""
+    for name, value in values.items():
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} = {value} must be a whole number and at least {least}")

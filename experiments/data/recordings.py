@@ -42,7 +42,9 @@ class Recordings:
 
     @classmethod
     def of(cls, signals: Sequence[np.ndarray], labels: np.ndarray, rate_hz: float, speakers: np.ndarray | None = None) -> Recordings:
-        """From one array [T, N] per recording."""
+        """From one array [T, N] per recording, of which there must be one at least."""
+        if not len(signals):
+            raise ValueError("signals is empty; give one recording or more")
         offsets = np.concatenate([[0], np.cumsum([len(s) for s in signals], dtype=np.int64)])
         return cls(np.concatenate(signals), offsets, labels, rate_hz, speakers)
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from spiketwin.experiments.reservoirs.criticality import Critical
-from spiketwin.models.encoders.shared import positive
+from spiketwin.experiments.reservoirs.criticality import Critical, check_heard
+from spiketwin.models.encoders.shared import positive, whole
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.engines.compiled.session import Session
 from spiketwin.models.network import Network, Population, Projection
@@ -226,12 +226,8 @@ def live(
     rules: of projections, by name.  neuron: what becomes of the model of the neurons that are read.
     Raises ValueError for spikes that do not fit, or none at all.
     """
-    positive(passes=passes)
-    _, trials, channels = spikes.shape
-    if channels != liquid.inputs:
-        raise ValueError(f"the spikes have {channels} channels, but the liquid hears {liquid.inputs}; give what its sense makes")
-    if not len(spikes):
-        raise ValueError("the spikes to adapt to are none at all; give those of training samples")
+    whole(1, passes=passes)
+    check_heard(liquid, spikes)
     network, rules = liquid.network, rules or {}
     changing = Network(
         [replace(p, neuron=neuron(p.neuron)) if neuron and p.name in liquid.read else p for p in network.populations],
@@ -240,7 +236,7 @@ def live(
     )
     session = CompiledEngine(threads=1).start(changing, dt_ms=spikes.dt_ms, scheme=scheme)
     for _ in range(passes):
-        for b in range(trials):
+        for b in range(spikes.shape[1]):
             session.run({INPUT: spikes.trial(b)}, duration_ms=spikes.shape[0] * spikes.dt_ms)
     return session
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 
@@ -22,19 +23,24 @@ class LayerAttention(TransformerMixin, BaseEstimator):
 
     layers: how many, of equal size.  reads: times at which each neuron is read.  alpha: how strongly large weights are held back.
     After fit(): weights_ [layers], not negative, of sum 1.
-    Raises ValueError for features that the layers do not divide.
+    Raises ValueError for features that the layers do not divide, an alpha below 0, or labels that are not two classes or more.
     """
 
     def __init__(self, layers: int = 2, *, reads: int = 1, alpha: float = 10.0) -> None:
         self.layers, self.reads, self.alpha = layers, reads, alpha
 
     def fit(self, X, y) -> LayerAttention:
+        if not (np.isfinite(self.alpha) and self.alpha >= 0):
+            raise ValueError(f"alpha = {self.alpha} must be finite and not negative")
         X, y = validate_data(self, X, y, dtype=float)
         self._check(X.shape[1])
+        check_classification_targets(y)
         self.mean_, spread = X.mean(axis=0), X.std(axis=0)
         self.scale_ = np.where(spread > 0, spread, 1.0)
         z = self._layers(X)
         classes, target = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"all samples are of one class, {classes[0]!r}; attention needs two to tell apart")
         start = np.zeros(self.layers + (z.shape[2] + 1) * len(classes))
         found = minimize(loss, start, (z, np.eye(len(classes))[target], self.alpha), jac=True, method="L-BFGS-B", options={"maxiter": 300})
         self.weights_ = softmax(found.x[: self.layers])

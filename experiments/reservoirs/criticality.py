@@ -18,7 +18,7 @@ import numpy as np
 
 from spiketwin.experiments.reservoirs.diagnostics import Probe, branching_ratio, population_activity
 from spiketwin.experiments.reservoirs.diagnostics.report import BIN_MS, steady_spikes
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs import Liquid, LiquidError
 from spiketwin.models.spikes import Spikes
@@ -42,11 +42,12 @@ class Critical:
     seed: int = 0
 
     def __call__(self, liquid: Liquid, spikes: Spikes) -> Liquid:
-        positive(tolerance=self.tolerance, gain=self.gain, rounds=self.rounds)
+        positive(tolerance=self.tolerance, gain=self.gain)
+        whole(1, rounds=self.rounds)
         if not 0 < self.target < 1:
             raise ValueError(f"target = {self.target} of the branching ratio must lie between 0 and 1")
-        if not (rate_hz := float(spikes.rates_hz().mean())) > 0:
-            raise ValueError("the spikes to adapt to are none at all; give those of training samples")
+        check_heard(liquid, spikes)
+        rate_hz = float(spikes.rates_hz().mean())
         log_scale, gain, before, seen = 0.0, self.gain, 0.0, []
         for _ in range(self.rounds):
             scaled = rescaled(liquid, float(np.exp(log_scale)))
@@ -66,6 +67,14 @@ class Critical:
             f"the branching ratio came no nearer to target = {self.target} than {min(seen, key=lambda m: abs(m - self.target)):.3f} in "
             f"{self.rounds} rounds; choose a target between {min(seen):.2f} and {max(seen):.2f}, or change inhibition"
         )
+
+
+def check_heard(liquid: Liquid, spikes: Spikes) -> None:
+    """Raises ValueError for spikes that the liquid cannot hear, or none at all."""
+    if spikes.shape[2] != liquid.inputs:
+        raise ValueError(f"the spikes have {spikes.shape[2]} channels, but the liquid hears {liquid.inputs}; give what its sense makes")
+    if not len(spikes):
+        raise ValueError("the spikes to adapt to are none at all; give those of training samples")
 
 
 def branching(liquid: Liquid, rate_hz: float, *, dt_ms: float = 1.0, seed: int = 0) -> float:

@@ -20,15 +20,18 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, Transfo
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spiketwin.experiments.reservoirs.diagnostics import Diagnosis, Probe, diagnose
 from spiketwin.experiments.reservoirs.senses import EventInput, OnOff, Sense, is_events, joined
 from spiketwin.experiments.reservoirs.states import respond
+from spiketwin.models.encoders.shared import whole
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.reservoirs import liquid as random_liquid
+from spiketwin.models.reservoirs.liquid import check_functions
 from spiketwin.rules.readouts.features import Features, FilteredSpikes
 
 
@@ -74,12 +77,20 @@ class LiquidStates(TransformerMixin, BaseEstimator):
         self.sense_ = (clone(self.sense) if self.sense else EventInput() if is_events(X) else OnOff()).fit(X)
         given = {name: getattr(self, name) for name in ("size", "connection_scale", "inhibition", "input_scale")}
         build = self.liquid or random_liquid
+        check_functions(liquid=build)
         self.liquid_ = build(inputs=self.sense_.inputs_, seed=self.random_state, **{k: v for k, v in given.items() if v is not None})
         return self
 
     def transform(self, X, *, path: Path | None = None, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
         """Features [samples, width]. path: a .npy file that takes them, from which a stopped run goes on (states.py)."""
         return self._answers(X, check=False, path=path, progress=progress)
+
+    def fit_transform(self, X, y=None, **options: Any) -> np.ndarray:
+        """fit(), then the features of these samples. It is what a Pipeline learns from.
+
+        options: those of transform().  Raises LiquidError when the samples leave the liquid silent or saturated.
+        """
+        return self.fit(X, y)._answers(X, check=True, **options)
 
     def diagnose(self, X, *, samples: int = 20) -> Diagnosis:
         """What the fitted liquid is like: activity for the first `samples` of X; separation, ranks, memory, perturbations and branching
@@ -88,8 +99,7 @@ class LiquidStates(TransformerMixin, BaseEstimator):
         Raises LiquidError when the samples leave the liquid silent or saturated.
         """
         check_is_fitted(self, "liquid_")
-        if samples < 1:
-            raise ValueError(f"samples = {samples} must be 1 or more")
+        whole(1, samples=samples)
         spikes, _ = self.sense_.spikes(self._samples(X, reset=False)[:samples], dt_ms=self.dt_ms, duration_ms=self.duration_ms)
         # float64 whatever dtype says: small differences are followed
         engine, rate_hz = CompiledEngine(threads=self.threads), float(spikes.rates_hz().mean())
@@ -182,6 +192,11 @@ class _WithReadout(LiquidStates):
         return self.readout_.predict(self.transform(X))
 
 
+def _offers(method: str) -> Callable[[_WithReadout], bool]:
+    """Whether the read-out of a classifier has a method."""
+    return lambda machine: hasattr(RidgeClassifier() if machine.readout is None else machine.readout, method)
+
+
 class LiquidStateMachine(ClassifierMixin, _WithReadout):
     """A classifier: a liquid, and a read-out that learns classes from its states.
 
@@ -198,10 +213,17 @@ class LiquidStateMachine(ClassifierMixin, _WithReadout):
             raise ValueError(f"all samples are of one class, {self.classes_[0]!r}; a classifier needs two")
         return self._learn(X, y, RidgeClassifier())
 
+    @available_if(_offers("decision_function"))
     def decision_function(self, X) -> np.ndarray:
-        """That of the read-out."""
+        """That of the read-out, where it has one."""
         check_is_fitted(self, "readout_")
         return self.readout_.decision_function(self.transform(X))
+
+    @available_if(_offers("predict_proba"))
+    def predict_proba(self, X) -> np.ndarray:
+        """Probabilities of the classes [samples, classes], where the read-out has them."""
+        check_is_fitted(self, "readout_")
+        return self.readout_.predict_proba(self.transform(X))
 
 
 class LiquidRegressor(RegressorMixin, _WithReadout):

@@ -21,13 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole, whole_steps
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Network
 from spiketwin.models.neurons import cuba_lif
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.reservoirs.response import holding_current, threshold_distance
-from spiketwin.models.spikes import timestep
 from spiketwin.rules.readouts import RecursiveLeastSquares
 
 HELD = "i_held"
@@ -56,7 +55,7 @@ class Driven:
     liquid: of one population of cuba_lif.  weights: [size, inputs] in the current that holds a neuron at threshold.
     every_ms: how long each number lasts.  taus_ms: of the filters of spikes.  membranes: whether the mean of v over each every_ms is
     read, too. A row has size · (filters + membranes) numbers: all neurons through the first filter, through the second, …, membranes.
-    Raises ValueError for another neuron model, or weights of another shape.
+    Raises ValueError for another neuron model, and for weights or numbers of another shape or not finite.
     """
 
     def __init__(
@@ -76,9 +75,11 @@ class Driven:
             raise ValueError(f"the liquid is of {kinds}; only one population of {cuba_lif.name} has a current to hold, build it of that")
         if weights.ndim != 2 or len(weights) != liquid.size:
             raise ValueError(f"weights have shape {weights.shape}; give [size, inputs] for {liquid.size} neurons")
-        self._steps = int(timestep(every_ms, dt_ms))
-        if self._steps < 1:
-            raise ValueError(f"every_ms = {every_ms} is shorter than dt_ms = {dt_ms}; lengthen it")
+        if not np.isfinite(weights).all():
+            raise ValueError("weights hold NaN or infinite values; repair them first")
+        self._steps = whole_steps(every_ms, dt_ms, "every_ms")
+        if not (len(taus_ms) or membranes):
+            raise ValueError("taus_ms is empty and membranes are not read: nothing is left; give a time constant")
         for tau in taus_ms:
             positive(taus_ms=tau)
         self.inputs = weights.shape[1]
@@ -109,6 +110,9 @@ class Driven:
 
     def hear(self, u: np.ndarray) -> np.ndarray:
         """The row after u [inputs] has been heard."""
+        u = np.asarray(u, float)
+        if u.shape != (self.inputs,) or not np.isfinite(u).all():
+            raise ValueError(f"u = {u} has shape {u.shape}; give {self.inputs} finite numbers")
         self._held[:] = self._weights @ u
         record = {self._name: ("v",)} if self._membranes else None
         answer = self._session.run(duration_ms=self._duration_ms, record=record)
@@ -156,6 +160,7 @@ class Force:
     """
 
     def __init__(self, driven: Driven, *, outputs: int = 1, alpha: float = 1.0) -> None:
+        whole(1, outputs=outputs)
         if driven.inputs != outputs:
             raise ValueError(f"the liquid hears {driven.inputs} numbers, but {outputs} are fed back; make them equal")
         self.driven, self.output = driven, np.zeros(outputs)
@@ -163,7 +168,10 @@ class Force:
 
     def learn(self, target: np.ndarray) -> np.ndarray:
         """What came out [T, outputs] while it was taught `target` [T, outputs], each before the step that corrects it."""
-        return np.array([self._step(wanted) for wanted in np.asarray(target, float)])
+        target = np.asarray(target, float)
+        if target.shape[1:] != self.output.shape:
+            raise ValueError(f"target has shape {target.shape}; give [T, {len(self.output)}]")
+        return np.array([self._step(wanted) for wanted in target])
 
     def run(self, steps: int) -> np.ndarray:
         """What comes out [T, outputs] of the closed loop, without learning."""

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 from spiketwin.experiments.protocol import write_bytes
 from spiketwin.experiments.reservoirs.senses import Sense, is_events, joined
+from spiketwin.models.encoders.shared import whole
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.recording import Recording
 from spiketwin.models.reservoirs import INPUT, Liquid, check_alive
@@ -41,7 +42,10 @@ def respond(
     at_once: samples of a batch, which are what memory holds.  path: a .npy file that takes the rows; the result is a view of it.
     check: raise LiquidError when the first batch leaves the liquid silent or saturated; the message names what to change.
     progress: called with how many samples are done.
+    Raises ValueError for at_once below 1, and for a file that holds the states of another liquid or other samples.
     """
+    whole(1, at_once=at_once)
+    path = path and Path(path)
     engine = engine or CompiledEngine(dtype="float32")
     X = joined(X) if is_events(X) else np.asarray(X)
     shape = (len(X), features.width(liquid.size))
@@ -103,7 +107,7 @@ def _fingerprint(liquid: Liquid, sense: Sense, features: Features, X, *settings)
 
     def add(*arrays) -> None:
         for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array))
 
     def describe(part: object) -> None:
         """A sense or features, with what it has learnt, and what it is made of."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
 from spiketwin.models.spikes import Spikes
 from spiketwin.models.units import positive as positive  # which encoders and others have from here
+from spiketwin.models.units import whole as whole
 
 # In steps. Times that are multiples of dt differ from them in their last bits: 3 · 0.1 / 0.1 is not quite 3.
 ROUNDING = 1e-9
@@ -50,13 +49,6 @@ def whole_steps(duration_ms: float, dt_ms: float, name: str) -> int:
     if steps < 1 or abs(steps * dt_ms - duration_ms) > 1e-6 * dt_ms:
         raise ValueError(f"{name} = {duration_ms} is not a whole number of steps of dt_ms = {dt_ms}")
     return steps
-
-
-def whole(least: int, **values: int) -> None:
-    """Raises ValueError that names the first value which is no whole number, or one below `least`."""
-    for name, value in values.items():
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} = {value} must be a whole number and at least {least}")
 
 
 def before(time_ms: np.ndarray, tmax_ms: float) -> np.ndarray:

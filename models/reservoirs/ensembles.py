@@ -19,10 +19,11 @@ import scipy.sparse
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import neuron as named
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
-from spiketwin.models.reservoirs.liquid import INPUT, Liquid, liquid
+from spiketwin.models.reservoirs.liquid import INPUT, Liquid, check_scales, liquid
 from spiketwin.models.reservoirs.response import Receptor, psp_area_s, psp_height, receptors
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.stacks.heterogeneity import gamma
+from spiketwin.models.units import whole
 
 Build = Callable[..., Liquid]
 EXPECTED_HZ = 15.0  # of a liquid that encoders listen to; the rate at which their feed-forward drive is `drive`
@@ -34,18 +35,24 @@ def partitioned(inputs: int, parts: int | Sequence[Sequence[int]] = 4, *, build:
 
     parts: how many, for equal runs of neighbouring channels, or the channels of each part.
     options: for each build(inputs=…, seed=…, **options); a size is that of one part.
-    Raises ValueError for more parts than channels, an empty part or a channel that does not exist.
+    Raises ValueError for more parts than channels, no part, an empty one, and a channel that does not exist or is named twice in one.
     Source: Wijesinghe, Srinivasan, Panda & Roy 2019, Front. Neurosci. 13:504.
     """
-    if isinstance(parts, int):
-        if not 1 <= parts <= inputs:
+    whole(1, inputs=inputs)
+    if isinstance(parts, int | float | np.number):
+        whole(1, parts=parts)
+        if parts > inputs:
             raise ValueError(f"parts = {parts} of an input of {inputs} channels; give 1 … {inputs}")
         channels = np.array_split(np.arange(inputs), parts)
     else:
         channels = [np.asarray(part, dtype=np.int64) for part in parts]
+    if not channels:
+        raise ValueError("parts is empty; give the channels of one part or more")
     for k, part in enumerate(channels):
         if not part.size or part.min() < 0 or part.max() >= inputs:
             raise ValueError(f"part {k} has the channels {part.tolist()}; give one or more of 0 … {inputs - 1}")
+        if len(np.unique(part)) < len(part):
+            raise ValueError(f"part {k} names a channel twice: {part.tolist()}; name each once")
     built = [build(inputs=len(part), seed=seeds, **options) for part, seeds in zip(channels, _seeds(seed, len(channels)))]
     return joint(built, channels, inputs, [f"part{k}_" for k in range(len(built))])
 
@@ -64,7 +71,7 @@ def several_time_constants(
 
     taus_ms: in the parameter's unit.  options: for each build(inputs=…, neuron=…, seed=…, **options); a size is that of one liquid.
     """
-    if not taus_ms:
+    if not len(taus_ms):
         raise ValueError("taus_ms is empty; give one time constant or more")
     spec = named(neuron) if isinstance(neuron, str) else neuron
     built = [
@@ -96,12 +103,14 @@ def deep(
     input of the liquid behind.
     encoder: their model; a threshold that adapts lets others win, too.
     drive: how far towards threshold a liquid of 15 Hz drives an encoder, on average.  lateral: how far down a winner pushes the others.
+    Neither may be negative.
     rule, normalisation: how feed-forward weights learn, by STDP in the paper; without a rule they stay random.
     options: for each build(inputs=…, size=…, seed=…, **options).
     Source: Wang & Li 2016, D-LSM, ICPR 2016.
     """
-    if not layers:
+    if not len(layers):
         raise ValueError("layers is empty; give the sizes of one liquid or more")
+    check_scales(drive=drive, lateral=lateral)
     if encoders < 2:
         raise ValueError(f"encoders = {encoders}: a competition needs 2 or more")
     spec = named(encoder) if isinstance(encoder, str) else encoder
@@ -212,4 +221,5 @@ def _every_entry(dense: np.ndarray) -> scipy.sparse.coo_array:
 
 
 def _seeds(seed: int, many: int) -> list[int]:
+    whole(0, seed=seed)
     return [int(s) for s in np.random.SeedSequence([seed, 7]).generate_state(many)]

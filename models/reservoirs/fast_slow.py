@@ -19,7 +19,7 @@ from spiketwin.models.neurons import fast_slow_lif
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.reservoirs.assembly import Delay, Value, recurrent
 from spiketwin.models.reservoirs.kinds import ByKind, Ends
-from spiketwin.models.reservoirs.liquid import CONNECTED, DELAYS_MS, POPULATION, RECURRENT, Liquid, liquid
+from spiketwin.models.reservoirs.liquid import CONNECTED, DELAYS_MS, POPULATION, RECURRENT, Liquid, check_functions, check_scales, liquid
 from spiketwin.models.reservoirs.response import receptor
 from spiketwin.models.reservoirs.strengths import Strengths, drawn, per_root_degree, tightly_balanced
 from spiketwin.models.reservoirs.topology import Topology
@@ -52,6 +52,8 @@ def fast_slow_liquid(
     tau_fast_ms, tau_slow_ms: numbers or distributions.  slow_topology, slow_strengths, slow_scale, slow_rule: of the slow connections.
     options: those of liquid() but neuron and rule.
     """
+    check_scales(slow_scale=slow_scale)
+    check_functions(slow_topology=slow_topology, slow_strengths=slow_strengths)
     given = {**(parameters or {}), "tau_fast": tau_fast_ms, "tau_slow": tau_slow_ms}
     neuron = fast_slow_lif.with_defaults(**{n: v for n, v in given.items() if isinstance(v, int | float | str)})
     fast = liquid(

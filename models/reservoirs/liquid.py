@@ -26,6 +26,7 @@ from spiketwin.models.reservoirs.topology import Topology, fixed_in_degree
 from spiketwin.models.reservoirs.wiring import Wiring, listens_to
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.stacks.heterogeneity import Sampler, gamma, uniform
+from spiketwin.models.units import whole
 
 INPUT = "input"
 POPULATION = "liquid"
@@ -109,7 +110,10 @@ def liquid(
     Raises ValueError naming the argument to change.
     """
     spec = _spiking(neuron)
+    whole(1, inputs=inputs, size=size)
+    whole(0, seed=seed)
     check_scales(connection_scale=connection_scale, inhibition=inhibition, input_scale=input_scale)
+    check_functions(topology=topology, strengths=strengths, wiring=wiring, input_strength=input_strength)
     at_excitatory, at_inhibitory = receptors(spec)
     # a stream for each part, so that a change of one leaves the others as they are
     draws = [np.random.default_rng([seed, part]) for part in range(6)]
@@ -169,3 +173,12 @@ def check_scales(**scales: float) -> None:
     for name, value in scales.items():
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} = {value} must be finite and not negative; signs are those of the strengths")
+
+
+def check_functions(**values: object) -> None:
+    """Raises ValueError for what is no function, such as a name: topology='ring'."""
+    for name, value in values.items():
+        if not callable(value):
+            raise ValueError(
+                f"{name} = {value!r} is no function; give one, as those of models/reservoirs and heterogeneity.py: topology=ring(10)"
+            )

@@ -25,12 +25,13 @@ from spiketwin.models.neurons import cuba_lif_2
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.reservoirs.assembly import Delay, placed_at_random, recurrent, split_by_kind
 from spiketwin.models.reservoirs.kinds import ByKind, Ends
-from spiketwin.models.reservoirs.liquid import DELAYS_MS, INPUT, POPULATION, Liquid, check_scales
+from spiketwin.models.reservoirs.liquid import DELAYS_MS, INPUT, POPULATION, Liquid, check_functions, check_scales
 from spiketwin.models.reservoirs.response import Receptor
 from spiketwin.models.reservoirs.strengths import EXPONENTIAL, drawn
 from spiketwin.models.reservoirs.topology import distance_dependent
 from spiketwin.models.reservoirs.wiring import Wiring, reaches
 from spiketwin.models.stacks.heterogeneity import Sampler
+from spiketwin.models.units import whole
 
 
 class Dynamics(NamedTuple):
@@ -86,12 +87,15 @@ def maass_column(
     start: draws where v begins, uniformly between reset and threshold; another start is the same column from another state.
     Raises ValueError naming the argument to change.
     """
+    whole(1, inputs=inputs)
+    whole(0, start=start, seed=seed)
     check_scales(connection_scale=connection_scale, inhibition=inhibition, input_scale=input_scale)
-    size = int(np.prod(shape))
+    check_functions(amplitude=amplitude, wiring=wiring)
+    connect, size = distance_dependent(shape, lam, CONNECTION), int(np.prod(shape))
     draws = [np.random.default_rng([seed, part]) for part in range(5)]
     is_excitatory = placed_at_random(size, excitatory, draws[0])
     ends = Ends(is_excitatory, is_excitatory)
-    adjacency = distance_dependent(shape, lam, CONNECTION)(draws[1], is_excitatory)
+    adjacency = connect(draws[1], is_excitatory)
     weights = drawn(amplitudes(rule), amplitude)(draws[2], adjacency, ends)
     weights = scipy.sparse.csr_array(weights @ scipy.sparse.diags_array(connection_scale * np.where(is_excitatory, 1.0, inhibition)))
     at_excitatory, at_inhibitory = Receptor("i_exc", "nA", 1.0), Receptor("i_inh", "nA", 1.0)

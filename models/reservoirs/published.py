@@ -22,6 +22,7 @@ from spiketwin.models.network import Network, Population, Projection
 from spiketwin.models.neurons import coba_lif, cuba_lif_2
 from spiketwin.models.reservoirs.topology import fixed_in_degree, random_sparse
 from spiketwin.models.spec import NeuronSpec, Parameter
+from spiketwin.models.units import whole
 
 CELLS = "cells"
 TAU_MS, THETA_MV, RESET_MV, REFRACTORY_MS, DELAY_MS = 20.0, 20.0, 10.0, 2.0, 1.5
@@ -53,12 +54,17 @@ class State:
     """Of Brunel's figure 8: g, inhibition over excitation; eta, external rate over threshold rate; the paper's simulated numbers.
 
     rate_hz, rhythm_hz: of single neurons, and of the global activity; None where the paper gives none.
+    Raises ValueError for a g or an eta that is negative or not finite.
     """
 
     g: float
     eta: float
     rate_hz: float | None = None
     rhythm_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.g, self.eta]).all() and min(self.g, self.eta) >= 0):
+            raise ValueError(f"g = {self.g} and eta = {self.eta} must be finite and not negative; g is a ratio of absolute values")
 
 
 STATES: Mapping[str, State] = {
@@ -93,7 +99,11 @@ def brunel_network(state: State, *, excitatory: int = 10_000, share: float = 0.1
     """Model A: `excitatory` neurons and a quarter as many inhibitory ones, each with inputs from exactly `share` of both.
 
     j_mv: the jump of V at an excitatory spike; at an inhibitory one it is -g times that.
+    Raises ValueError for fewer than four excitatory neurons, or a share outside 0 … 1.
     """
+    whole(4, excitatory=excitatory)
+    if not 0 < share <= 1:
+        raise ValueError(f"share = {share} of the neurons that each one hears must lie within 0 … 1 and above 0")
     size, inhibitory = excitatory + excitatory // 4, excitatory // 4
     is_excitatory = np.arange(size) < excitatory
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse
 
 from spiketwin.models.reservoirs.kinds import ByKind, by_kind
+from spiketwin.models.units import whole
 
 # generator, whether each neuron is excitatory [N] -> adjacency bool [N_post, N_pre]
 Topology = Callable[[np.random.Generator, np.ndarray], scipy.sparse.csr_array]
@@ -31,8 +32,7 @@ def random_sparse(probability: float | ByKind[float] = 0.1) -> Topology:
 
 def fixed_in_degree(excitatory: int, inhibitory: int) -> Topology:
     """Every neuron has exactly so many different presynaptic neurons of each kind, all others of that kind where there are fewer."""
-    if min(excitatory, inhibitory) < 0:
-        raise ValueError(f"in-degrees of {excitatory} and {inhibitory} must not be negative")
+    whole(0, excitatory=excitatory, inhibitory=inhibitory)
 
     def connect(rng: np.random.Generator, is_excitatory: np.ndarray) -> scipy.sparse.csr_array:
         groups = ((np.flatnonzero(is_excitatory), excitatory), (np.flatnonzero(~is_excitatory), inhibitory))
@@ -72,7 +72,10 @@ def distance_dependent(shape: tuple[int, ...], lam: float, probability: float | 
 
 
 def positions(shape: tuple[int, ...]) -> np.ndarray:
-    """Places of a grid [N, dimensions], N the product of shape."""
+    """Places of a grid [N, dimensions], N the product of shape. Raises ValueError for a shape without places."""
+    if not shape:
+        raise ValueError("shape = () has no dimension; give one length or more, such as (15, 3, 3)")
+    whole(1, **{f"shape[{k}]": length for k, length in enumerate(shape)})
     return np.stack(np.unravel_index(np.arange(np.prod(shape)), shape), axis=1).astype(float)
 
 
@@ -113,10 +116,11 @@ def modular(modules: int = 5, within: float = 0.3, between: float = 0.01) -> Top
     for name, value in (("within", within), ("between", between)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} = {value} is a probability: 0 … 1")
-    if modules < 1:
-        raise ValueError(f"modules = {modules} must be 1 or more")
+    whole(1, modules=modules)
 
     def connect(rng: np.random.Generator, is_excitatory: np.ndarray) -> scipy.sparse.csr_array:
+        if modules > len(is_excitatory):
+            raise ValueError(f"modules = {modules} need a neuron each, but there are {len(is_excitatory)}; lower it")
         module = module_of(len(is_excitatory), modules)
         return _drawn(rng, is_excitatory, lambda post: np.where(module == module[post], within, between))
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse
 
+from spiketwin.models.units import whole
+
 Wiring = Callable[[np.random.Generator, int, int], scipy.sparse.csr_array]
 
 
 def listens_to(channels: int) -> Wiring:
     """Every neuron hears so many different channels, all of them where there are fewer: its drive does not grow with the input's size."""
-    if channels < 1:
-        raise ValueError(f"channels = {channels}: a neuron must hear 1 or more")
+    whole(1, channels=channels)
 
     def connect(rng: np.random.Generator, size: int, inputs: int) -> scipy.sparse.csr_array:
         heard = [rng.choice(inputs, min(channels, inputs), replace=False) for _ in range(size)]
@@ -45,7 +46,8 @@ def sees(width: int, channels: int, *, side: int) -> Wiring:
 
     Raises ValueError when the square is larger than the image, holds fewer channels, or the input is no such image.
     """
-    if not (1 <= width <= side and 1 <= channels <= width**2):
+    whole(1, width=width, channels=channels, side=side)
+    if not (width <= side and channels <= width**2):
         raise ValueError(f"a square of width = {width} must fit an image of side = {side} and hold channels = {channels} pixels")
 
     def connect(rng: np.random.Generator, size: int, inputs: int) -> scipy.sparse.csr_array:

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 from spiketwin.models.recording import Recording
 from spiketwin.models.spikes import Spikes
 
@@ -52,10 +52,12 @@ class FilteredSpikes(BaseEstimator):
     record: tuple[str, ...] = ()
 
     def width(self, neurons: int) -> int:
+        whole(1, reads=self.reads)
         return neurons * self.reads
 
     def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
-        positive(tau_ms=self.tau_ms, reads=self.reads)
+        positive(tau_ms=self.tau_ms)
+        whole(1, reads=self.reads)
         at = read_steps(ends, self.reads)
         return np.concatenate([filtered(recording.spikes[p], at, self.tau_ms) for p in populations], axis=2).reshape(len(ends), -1)
 
@@ -69,10 +71,11 @@ class SpikeCounts(BaseEstimator):
     record: tuple[str, ...] = ()
 
     def width(self, neurons: int) -> int:
+        whole(1, bins=self.bins)
         return neurons * self.bins
 
     def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
-        positive(bins=self.bins)
+        whole(1, bins=self.bins)
         edges = read_steps(ends, self.bins)
         return np.concatenate([counted(recording.spikes[p], edges) for p in populations], axis=2).reshape(len(ends), -1)
 
@@ -91,10 +94,11 @@ class Membranes(BaseEstimator):
         return (self.state,)
 
     def width(self, neurons: int) -> int:
+        whole(1, reads=self.reads)
         return neurons * self.reads
 
     def read(self, recording: Recording, populations: Sequence[str], ends: np.ndarray) -> np.ndarray:
-        positive(reads=self.reads)
+        whole(1, reads=self.reads)
         at, trial = read_steps(ends, self.reads) - 1, np.arange(len(ends))[:, None]
         return np.concatenate([recording.states[p][self.state][at, trial] for p in populations], axis=2).reshape(len(ends), -1)
 

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 
 
 class PDelta(ClassifierMixin, BaseEstimator):
@@ -44,7 +44,11 @@ class PDelta(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y) -> PDelta:
         """X [samples, features], y [samples]."""
-        positive(perceptrons=self.perceptrons, epochs=self.epochs, learning_rate=self.learning_rate)
+        whole(1, perceptrons=self.perceptrons, epochs=self.epochs)
+        positive(learning_rate=self.learning_rate)
+        for name in ("margin", "clarity", "tolerance"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
         X, y = validate_data(self, X, y, dtype=float)
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)

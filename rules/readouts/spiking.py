@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 
 SPIKES_PER_LOGIT = 4.0  # a few spikes more than the others are a decision
 
@@ -48,8 +48,8 @@ class SpikingReadout(ClassifierMixin, BaseEstimator):
 
         from spiketwin.rules.losses import count_cross_entropy
 
-        positive(bins=self.bins, steps_per_bin=self.steps_per_bin, tau_mem_ms=self.tau_mem_ms)
-        positive(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
+        whole(1, bins=self.bins, steps_per_bin=self.steps_per_bin, epochs=self.epochs, batch_size=self.batch_size)
+        positive(tau_mem_ms=self.tau_mem_ms, slope=self.slope, learning_rate=self.learning_rate)
         X, y = validate_data(self, X, y, dtype=float)
         check_classification_targets(y)
         if X.shape[1] % self.bins:

@@ -97,7 +97,9 @@ def test_silence_is_silent_and_loudness_is_evened_out():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"channels": 0}, "channels = 0 must be at least 1"),
+        ({"channels": 0}, "channels = 0 must be a whole number and at least 1"),
+        ({"channels": 2.5}, "channels = 2.5 must be a whole number"),
+        ({"level_db": float("nan")}, "level_db = nan must be finite"),
         ({"lowest_hz": 500, "highest_hz": 100}, "0 < lowest_hz <= highest_hz"),
         ({"tau_mem_ms": 0}, "tau_mem_ms = 0 must be positive"),
     ],
@@ -110,6 +112,8 @@ def test_an_impossible_cochlea_is_refused(settings, message):
 def test_bad_sounds_are_refused():
     with pytest.raises(ValueError, match=r"highest_hz = 3600.0 must lie below 2000 Hz, half the rate"):
         Cochlea().hear(np.zeros(10), 4000)
+    with pytest.raises(ValueError, match="highest_hz = 3600.0 must lie below nan Hz"):
+        Cochlea().hear(np.zeros(10), np.nan)
     with pytest.raises(ValueError, match="one row of finite numbers"):
         Cochlea().hear(np.array([0.0, np.nan]), RATE_HZ)
     with pytest.raises(ValueError, match=r"one row of finite numbers, got shape \(10, 1\)"):

@@ -56,7 +56,7 @@ def test_counts_and_membranes_by_hand():
 
 @pytest.mark.parametrize("features", [FilteredSpikes(tau_ms=0), FilteredSpikes(reads=0), SpikeCounts(0), Membranes(reads=-1)])
 def test_impossible_features_are_named(features):
-    with pytest.raises(ValueError, match=r"(tau_ms|reads|bins) = .* must be positive"):
+    with pytest.raises(ValueError, match=r"tau_ms = 0 must be positive|(reads|bins) = .* must be a whole number and at least 1"):
         features.read(RECORDING, ["cells"], np.array([8, 4]))
 
 
@@ -144,8 +144,11 @@ def test_they_are_estimators_of_scikit_learn(readout):
     [
         (RecursiveLeastSquares(alpha=0), "alpha = 0 must be positive"),
         (RecursiveLeastSquares(forgetting=1.1), "forgetting = 1.1"),
-        (PDelta(epochs=0), "epochs = 0 must be positive"),
+        (PDelta(epochs=0), "epochs = 0 must be a whole number and at least 1"),
+        (PDelta(tolerance=float("nan")), "tolerance = nan must not be negative"),
         (SpikingReadout(tau_mem_ms=-1), "tau_mem_ms = -1 must be positive"),
+        (SpikingReadout(slope=0), "slope = 0 must be positive"),
+        (SpikingReadout(batch_size=0.5), "batch_size = 0.5 must be a whole number"),
     ],
 )
 def test_a_mistake_is_named(readout, message):

@@ -2,6 +2,7 @@
 
 Source: Moody & Mark 2001, IEEE Eng. Med. Biol. 20:45, https://physionet.org/content/mitdb/1.0.0/, ODC-By 1.0. Split: de Chazal, O'Dwyer &
 Reilly 2004, IEEE Trans. Biomed. Eng. 51:1196, table III; records with paced beats (102, 104, 107, 217) are in neither part.
+One man is in both: 201 (DS1) and 202 (DS2) are his. The published split has it so, and numbers are compared on it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def is_there() -> bool:
 
 
 def load() -> tuple[Windows, Windows, Windows]:
-    """Beats for training, validation and test, between which no patient is shared. Raises DataError where files are missing or damaged."""
+    """Beats for training, validation and test; no patient is in two of them, but the man of 201 and 202. Raises DataError where files are missing or damaged."""
     folder = locate(FILES, download=False)[f"{DS1[0]}.hea"].parent
     train = tuple(name for name in DS1 if name not in VALIDATION)
     first, second, third = (cut([wfdb.read(folder, str(name)) for name in names], names) for names in (train, VALIDATION, DS2))

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spiketwin.models.units import whole
+
 # Meddis et al. 1990, table II; rates per second, A and B in units of a sound of 30 dB
 A, B, G, Y, L, R, X, H = 10.0, 3000.0, 1000.0, 5.05, 2500.0, 6580.0, 66.31, 50000.0
 UNIT_DB = 30.0
@@ -49,10 +51,11 @@ class Cochlea:
     """Time after a spike in which a neuron is silent."""
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or not 0 < self.lowest_hz <= self.highest_hz:
-            raise ValueError(
-                f"channels = {self.channels} must be at least 1, and 0 < lowest_hz <= highest_hz; got {self.lowest_hz}, {self.highest_hz}"
-            )
+        whole(1, channels=self.channels)
+        if not 0 < self.lowest_hz <= self.highest_hz:
+            raise ValueError(f"0 < lowest_hz <= highest_hz must hold; got {self.lowest_hz}, {self.highest_hz}")
+        if not math.isfinite(self.level_db):
+            raise ValueError(f"level_db = {self.level_db} must be finite")
         for name in ("threshold_hz", "tau_mem_ms", "tau_ref_ms"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)} must be positive")
@@ -72,7 +75,7 @@ class Cochlea:
         sound = np.asarray(sound, dtype=np.float64)
         if sound.ndim != 1 or not np.isfinite(sound).all():
             raise ValueError(f"a sound is one row of finite numbers, got shape {sound.shape}")
-        if self.highest_hz >= rate_hz / 2:
+        if not self.highest_hz < rate_hz / 2:
             raise ValueError(f"highest_hz = {self.highest_hz} must lie below {rate_hz / 2:g} Hz, half the rate of the recording")
         from spiketwin.experiments.data.speech.cochlea_kernel import listen
 

@@ -36,7 +36,12 @@ class Activity:
 
 
 def activity(spikes: Spikes, v: np.ndarray | None = None, *, bin_ms: float = 5.0) -> Activity:
-    """Rates, CV and synchrony of spikes [T, B, N]. v: traces [T, B, N] for chi, in any unit; None: spikes in bins of bin_ms."""
+    """Rates, CV and synchrony of spikes [T, B, N]. v: traces [T, B, N] for chi, in any unit; None: spikes in bins of bin_ms.
+
+    Raises ValueError for traces of another shape than the spikes.
+    """
+    if v is not None and np.shape(v) != spikes.shape:
+        raise ValueError(f"v has shape {np.shape(v)}, the spikes {spikes.shape}; give traces of the same run [T, B, N]")
     cv = isi_cv(spikes)
     known = np.isfinite(cv)
     with np.errstate(invalid="ignore"):

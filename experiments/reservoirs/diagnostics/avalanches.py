@@ -19,6 +19,7 @@ import scipy.optimize
 import scipy.special
 
 from spiketwin.experiments.reservoirs.diagnostics.branching import population_activity
+from spiketwin.models.encoders.shared import whole
 from spiketwin.models.spikes import Spikes
 
 
@@ -63,8 +64,13 @@ def avalanches(spikes: Spikes, *, bin_ms: float | None = None, threshold: float 
 
 
 def avalanche_sizes(activity: np.ndarray, *, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and durations of the runs above `threshold` in activity [T] or [T, B] that begin and end within it."""
+    """Sizes and durations of the runs above `threshold` in activity [T] or [T, B] that begin and end within it.
+
+    Raises ValueError for NaN.
+    """
     a = np.asarray(activity)
+    if np.isnan(a).any() or np.isnan(threshold):
+        raise ValueError(f"activity or threshold = {threshold} holds NaN, above and below which nothing lies; repair it first")
     a = a[:, None] if a.ndim == 1 else a
     # trials one after the other, a mark between them: runs next to a mark are cut off
     line = np.concatenate([np.r_[a[:, b], -1] for b in range(a.shape[1])])
@@ -82,15 +88,16 @@ def fit_power_law(x: np.ndarray, *, minimum: int | None = None, least: int = 50)
     minimum: x_min; None: the one with the smallest Kolmogorov-Smirnov distance that leaves `least` numbers.
     Raises ValueError for fewer numbers than that, for numbers below 1, and when all are equal.
     """
+    whole(1, least=least, minimum=1 if minimum is None else minimum)
     x = np.sort(np.asarray(x))
     if x.size and (x[0] < 1 or np.any(x != np.floor(x))):
-        raise ValueError(f"a power law here is of whole numbers from 1 on, but x holds {x[0]:g}")
+        raise ValueError(f"a power law here is of whole numbers from 1 on, but x holds {x[(x < 1) | (x != np.floor(x))][0]:g}")
     if x.size < least:
         raise ValueError(f"{x.size} numbers are too few for a power law; give at least {least}: a longer run, or shorter bins")
     if x[0] == x[-1]:
         raise ValueError(f"all numbers are {x[0]:g}; a power law needs numbers that vary")
     if minimum is not None:
-        return _fitted(x[x >= minimum], int(minimum))
+        return _fitted(x[x >= minimum], minimum)
     possible = [int(m) for m in np.unique(x) if np.count_nonzero(x >= m) >= least and m < x[-1]]
     return min((_fitted(x[x >= m], m) for m in possible[:100]), key=lambda fit: fit.ks)
 

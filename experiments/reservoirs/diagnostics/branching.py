@@ -42,20 +42,26 @@ class Branching:
 def branching_ratio(activity: np.ndarray, *, lags: int = 40, bin_ms: float = 4.0) -> Branching:
     """Both estimates from the activity [T] or [T, B], spikes of all neurons in each bin. Trials share their mean.
 
-    lags: K.  nan where the activity does not vary, or where its correlations do not fall off from a positive value.
+    lags: K.  nan where the activity does not vary, or where its correlations do not fall off from a positive value, or not as b m^k does.
     Raises ValueError for fewer than two bins above lags.
     """
     positive(bin_ms=bin_ms)
     a = np.asarray(activity, float)
     a = a[:, None] if a.ndim == 1 else a
+    if a.ndim != 2:
+        raise ValueError(f"activity has shape {a.shape}; give [T] or [T, B], the spikes of all neurons")
     if lags < 2 or len(a) < lags + 3:
         raise ValueError(f"{len(a)} bins for {lags} lags; give at least {lags + 3} bins, and 2 lags")
     slopes = np.array([_slope(a[:-k], a[k:]) for k in range(1, lags + 1)])
+    unknown = Branching(slopes, float("nan"), float("nan"), bin_ms)
     if not np.isfinite(slopes).all() or slopes[0] <= 0:
-        return Branching(slopes, float("nan"), float("nan"), bin_ms)
+        return unknown
     k = np.arange(1, lags + 1)
     guess = (min(slopes[0], 0.99), 0.9)
-    (b, m), _ = scipy.optimize.curve_fit(lambda k, b, m: b * m**k, k, slopes, p0=guess, bounds=([0, 1e-6], [np.inf, 1.5]))
+    try:
+        (b, m), _ = scipy.optimize.curve_fit(lambda k, b, m: b * m**k, k, slopes, p0=guess, bounds=([0, 1e-6], [np.inf, 1.5]))
+    except RuntimeError:  # what curve_fit says of slopes that no b and m come near to
+        return unknown
     return Branching(slopes, float(m), float(b), bin_ms)
 
 

@@ -35,8 +35,10 @@ def degrees(liquid: Liquid) -> Degrees:
 
 
 def degrees_of(strengths) -> Degrees:
-    """Of a matrix [N_post, N_pre], dense or sparse; entries of 0 are no synapses."""
+    """Of a matrix [N_post, N_pre], dense or sparse; entries of 0 are no synapses. Raises ValueError for another shape, for NaN and infinity."""
     w = scipy.sparse.csr_array(strengths)
+    if w.ndim != 2 or not np.isfinite(w.data).all():
+        raise ValueError(f"strengths of shape {w.shape} must be a matrix [N_post, N_pre] of finite numbers")
     w.eliminate_zeros()
     there, size, square = (w != 0).astype(float), abs(w), w.multiply(w)
     fans, effective = [], []

@@ -23,6 +23,7 @@ import scipy.stats
 from numpy.polynomial import Legendre
 
 from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, filtered_every, read_spikes
+from spiketwin.experiments.reservoirs.diagnostics.ranks import check_finite
 from spiketwin.models.encoders.shared import positive
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.spikes import Spikes, timestep
@@ -60,13 +61,16 @@ def memory(
 
     states: [T, N] or [T, B, N].  u: [T] or [T, B], uniform in -1 … 1.  A state may depend on the input of its own row, lag 0.
     lags: of the linear capacity.  degrees: highest degree.  nonlinear_lags: of degree 2 and higher, whose targets multiply.
-    Raises ValueError for too few samples: T·B must be at least four times N, or chance explains too much.
+    Raises ValueError for states that are not finite, and for too few samples: T·B must be at least four times N, or chance explains too much.
     """
     states, u = np.asarray(states, float), np.asarray(u, float)
     if states.ndim == 2:
         states, u = states[:, None], u[:, None] if u.ndim == 1 else u
-    if states.shape[:2] != u.shape:
+    if states.ndim != 3 or states.shape[:2] != u.shape or not u.size:
         raise ValueError(f"states have shape {states.shape}, the input {u.shape}; give [T, B, N] and [T, B], or [T, N] and [T]")
+    check_finite(states)
+    if not 0 < chance < 1:
+        raise ValueError(f"chance = {chance} is a probability: between 0 and 1")
     if not np.abs(u).max() <= 1:
         raise ValueError(f"the input reaches {np.abs(u).max():g}; Legendre polynomials are orthogonal on -1 … 1, scale it")
     if degrees < 1 or not 1 <= nonlinear_lags <= lags:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, membranes, restarted, together, toggled
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 from spiketwin.models.reservoirs import INPUT, Liquid
 from spiketwin.models.reservoirs.response import threshold_distance
 from spiketwin.models.spikes import timestep
@@ -103,7 +103,9 @@ def renormalised_exponent(
     discard: intervals before counting, while the difference turns to the direction that grows.
     -inf when a difference vanishes.
     """
-    positive(intervals=intervals, interval_ms=interval_ms)
+    whole(1, intervals=intervals)
+    whole(0, discard=discard)
+    positive(interval_ms=interval_ms)
     size = float(np.linalg.norm(start))
     if not size > 0:
         raise ValueError("the difference to begin with is 0; nothing can be seen to grow")
@@ -133,8 +135,12 @@ def lyapunov_exponent(
     own have, each by itself. After each interval currents and spikes on their way are those of the reference again: choose interval_ms above synaptic times.
     """
     positive(distance=distance, interval_ms=interval_ms)
+    whole(1, intervals=intervals)
+    whole(0, discard=discard)
     probe = probe or Probe()
     each = int(timestep(interval_ms, probe.dt_ms))
+    if each < 1:
+        raise ValueError(f"interval_ms = {interval_ms} is shorter than dt_ms = {probe.dt_ms}; lengthen it")
     long = replace(probe, duration_ms=(discard + intervals) * each * probe.dt_ms)
     spikes = long.poisson(liquid.inputs, 1, stream=5)
     one, other = (probe.engine.start(liquid.network, dt_ms=probe.dt_ms, scheme=probe.scheme) for _ in range(2))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, jittered, repeated
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 from spiketwin.models.reservoirs import Liquid
 
 THRESHOLD = 0.01
@@ -43,24 +43,30 @@ def state_rank(states: np.ndarray, *, threshold: float = THRESHOLD) -> Rank:
     states = np.asarray(states, float)
     if states.ndim != 2 or not states.size:
         raise ValueError(f"states have shape {states.shape}; give [inputs, neurons]")
-    if not np.isfinite(states).all():
-        raise ValueError("states hold NaN or infinite values; a liquid that overflowed needs a smaller dt_ms or connection_scale")
+    check_finite(states)
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold = {threshold} is a share of the largest singular value: 0 … 1")
     return Rank(np.linalg.svd(states, compute_uv=False), threshold)
 
 
+def check_finite(states: np.ndarray) -> None:
+    if not np.isfinite(states).all():
+        raise ValueError("states hold NaN or infinite values; a liquid that overflowed needs a smaller dt_ms or connection_scale")
+
+
 def kernel_quality(liquid: Liquid, probe: Probe | None = None, *, inputs: int | None = None, threshold: float = THRESHOLD) -> Rank:
     """Rank of the states after different Poisson inputs. inputs: how many; None: as many as neurons."""
-    probe = probe or Probe()
-    return state_rank(probe.states(liquid, probe.poisson(liquid.inputs, inputs or liquid.size, stream=1)), threshold=threshold)
+    many, probe = liquid.size if inputs is None else inputs, probe or Probe()
+    whole(1, inputs=many)
+    return state_rank(probe.states(liquid, probe.poisson(liquid.inputs, many, stream=1)), threshold=threshold)
 
 
 def generalisation_rank(
     liquid: Liquid, probe: Probe | None = None, *, inputs: int | None = None, jitter_ms: float = 4.0, threshold: float = THRESHOLD
 ) -> Rank:
     """Rank of the states after versions of one Poisson input, each spike moved by a normal deviate of jitter_ms."""
+    many, probe = liquid.size if inputs is None else inputs, probe or Probe()
+    whole(1, inputs=many)
     positive(jitter_ms=jitter_ms)
-    probe = probe or Probe()
-    one = repeated(probe.poisson(liquid.inputs, 1, stream=1), inputs or liquid.size)
+    one = repeated(probe.poisson(liquid.inputs, 1, stream=1), many)
     return state_rank(probe.states(liquid, jittered(one, jitter_ms, probe.rng(2))), threshold=threshold)

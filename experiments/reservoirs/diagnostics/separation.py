@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spiketwin.experiments.reservoirs.diagnostics.probe import Probe, filtered_every, mixed, read_spikes, restarted, together
-from spiketwin.models.encoders.shared import positive
+from spiketwin.models.encoders.shared import positive, whole
 from spiketwin.models.reservoirs import Liquid
 from spiketwin.models.spikes import Spikes
 
@@ -51,7 +51,9 @@ def separation(
     shares: of the spikes that are replaced by fresh ones, one for each point of the curve.  pairs: Poisson inputs per point.
     """
     probe = probe or Probe()
-    if not all(0 < share <= 1 for share in shares):
+    whole(1, pairs=pairs)
+    positive(every_ms=every_ms)
+    if not len(shares) or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares = {shares} must lie within 0 … 1 and above 0; the zero-distance curve is measured anyhow")
     every = max(int(round(every_ms / probe.dt_ms)), 1)
     base = probe.poisson(liquid.inputs, pairs)
@@ -103,6 +105,8 @@ def class_separation(states: np.ndarray, labels: np.ndarray) -> float:
     Raises ValueError for fewer than two classes.
     """
     states, labels = np.asarray(states, float), np.asarray(labels)
+    if states.ndim != 2:
+        raise ValueError(f"states have shape {states.shape}; give [samples, N]")
     if len(states) != len(labels):
         raise ValueError(f"{len(states)} states, but {len(labels)} labels; they must be equally many")
     classes = np.unique(labels)

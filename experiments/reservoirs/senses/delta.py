@@ -25,8 +25,9 @@ class Delta(BaseEstimator):
         self.deltas = deltas
 
     def fit(self, X) -> Delta:
-        if not len(self.deltas):
-            raise ValueError("deltas is empty; give one size of move at least, e.g. (0.5,)")
+        if np.ndim(self.deltas) != 1 or not len(self.deltas):
+            what = "empty" if np.ndim(self.deltas) == 1 else f"{self.deltas}, which is no sequence"
+            raise ValueError(f"deltas is {what}; give one size of move at least, e.g. (0.5,)")
         for size in self.deltas:
             positive(deltas=size)
         spread = signals(X).std(axis=(0, 1))

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from spiketwin.experiments.data.events import EventSamples
+from spiketwin.models.encoders.shared import whole_steps
 from spiketwin.models.spikes import Spikes, timestep
 
 
@@ -25,6 +26,7 @@ class EventInput(BaseEstimator):
         return self
 
     def spikes(self, X, *, dt_ms: float, duration_ms: float) -> tuple[Spikes, np.ndarray]:
+        whole_steps(duration_ms, dt_ms, "duration_ms")
         spikes = joined(X).batch(dt_ms=dt_ms, duration_ms=duration_ms)
         steps, trials, _ = spikes.shape
         last = np.full(trials, -1)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_array
 from spiketwin.experiments.data.recordings import Recordings
 from spiketwin.experiments.reservoirs.senses.on_off import OnOff
 from spiketwin.experiments.reservoirs.senses.protocol import Sense
-from spiketwin.models.encoders.shared import positive, whole_steps
+from spiketwin.models.encoders.shared import positive, whole, whole_steps
 from spiketwin.models.spikes import Spikes
 
 LINEAR_HZ, KNEE_HZ, PER_OCTAVES = 200 / 3, 1000.0, math.log(6.4) / 27
@@ -50,7 +50,8 @@ class Spectrogram(BaseEstimator):
         self.window_ms, self.hop_ms, self.range_db = window_ms, hop_ms, range_db
 
     def fit(self, X) -> Spectrogram:
-        positive(rate_hz=self.rate_hz, window_ms=self.window_ms, hop_ms=self.hop_ms, range_db=self.range_db, bands=self.bands)
+        positive(rate_hz=self.rate_hz, window_ms=self.window_ms, hop_ms=self.hop_ms, range_db=self.range_db)
+        whole(1, bands=self.bands)
         sounds = self._sounds(X)
         own, hop = lengths(sounds), self.hop_ms * 1e-3 * self.rate_hz
         levels = self.levels(sounds)

@@ -52,6 +52,12 @@ class Config:
     finer_dt_ms: tuple[float, ...] = (0.05, 0.025, 0.0125)
     """Finer time steps of the synchronous regular state, for 100 ms each; none to leave them out."""
 
+    def __post_init__(self) -> None:
+        if not self.duration_ms > 0 or self.duration_ms % CHUNK_MS:
+            raise ValueError(
+                f"duration_ms = {self.duration_ms} must be a positive multiple of {CHUNK_MS:g} ms, as long as each stretch of a run is"
+            )
+
 
 def run(config: Config, seed: int, *, folder: Path | None = None, quiet: bool = False) -> Result:
     """Metrics in Hz, and the CVs; curves: the spectrum of each of Brunel's states."""

@@ -230,11 +230,13 @@ def test_an_adapted_liquid_is_one_for_the_estimator():
     ("adaptation", "spikes", "message"),
     [
         (Stdp(most=0.5), HEARD, "most = 0.5 must be 1 or more"),
-        (Stdp(passes=0), HEARD, "passes = 0 must be positive"),
+        (Stdp(passes=0), HEARD, "passes = 0 must be a whole number and at least 1"),
         (InhibitoryStdp(rho_0_hz=-1.0), HEARD, "rho_0_hz = -1.0 must be positive"),
         (Stdp(), PROBE.poisson(3, 1), "the spikes have 3 channels, but the liquid hears 20"),
         (IntrinsicPlasticity(), Spikes([], [], [], (10, 1, 20), 1.0), "none at all"),
         (Critical(), Spikes([], [], [], (10, 1, 20), 1.0), "none at all"),
+        (Critical(), PROBE.poisson(3, 1), "the spikes have 3 channels, but the liquid hears 20"),
+        (Critical(rounds=2.5), HEARD, "rounds = 2.5 must be a whole number"),
     ],
 )
 def test_bad_settings_are_named(adaptation, spikes, message):

@@ -39,4 +39,11 @@ def test_the_layer_that_knows_gets_the_weight(knows):
 def test_bad_widths_are_named():
     with pytest.raises(ValueError, match=r"10 features are not layers = 3 of equal size at reads = 1 times"):
         LayerAttention(3).fit(np.zeros((4, 10)), [0, 1, 0, 1])
+    for options, y, said in (
+        ({"alpha": -1.0}, [0, 1, 0, 1], "alpha = -1.0 must be finite and not negative"),
+        ({}, [0, 0, 0, 0], "all samples are of one class"),
+        ({}, [0.1, 0.2, 0.3, 0.4], "continuous"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            LayerAttention(2, **options).fit(np.eye(4), y)
     assert clone(LayerAttention(3, reads=2)).get_params() == {"layers": 3, "reads": 2, "alpha": 10.0}

@@ -85,8 +85,9 @@ def test_separation_grows_with_the_distance_of_inputs():
     assert np.all(np.diff(found.input_distance) > 0) and np.all(np.diff(late) > 0)
     # strong synapses: the start is forgotten with the filter, 100 ms and more ago, and does not separate
     assert late[0] > 3 * found.late_zero()
-    with pytest.raises(ValueError, match="zero-distance curve is measured anyhow"):
-        separation(feed_forward(np.eye(2)), PROBE, shares=(0.0,))
+    for shares in ((0.0,), ()):
+        with pytest.raises(ValueError, match="zero-distance curve is measured anyhow"):
+            separation(feed_forward(np.eye(2)), PROBE, shares=shares)
 
 
 def test_strong_recurrence_is_chaotic_and_none_is_not():
@@ -162,6 +163,13 @@ def test_what_cannot_be_diagnosed_says_so():
         perturbation_growth(deaf, PROBE)
     with pytest.raises(ValueError, match="lengthen duration_ms"):
         perturbation_growth(liquid(10, 20), PROBE, at_ms=500.0)
+    for measure in (kernel_quality, generalisation_rank):
+        with pytest.raises(ValueError, match="inputs = 0"):
+            measure(liquid(10, 20), PROBE, inputs=0)
+    with pytest.raises(ValueError, match="every_ms = -5"):
+        separation(liquid(10, 20), PROBE, every_ms=-5)
+    with pytest.raises(ValueError, match="interval_ms = 0.1 is shorter than dt_ms = 1"):
+        lyapunov_exponent(liquid(10, 20), PROBE, interval_ms=0.1)
     with pytest.raises(ValueError, match="rate_hz = 0"):
         Probe(rate_hz=0.0)
     with pytest.raises(ValueError, match="samples = 0"):

@@ -61,6 +61,8 @@ def test_class_separation_by_hand():
     assert class_separation(states, [0, 0, 1, 1]) == pytest.approx((2 * 11 / 4) / (1.5 + 1))
     with pytest.raises(ValueError, match="one class"):
         class_separation(states, [3, 3, 3, 3])
+    with pytest.raises(ValueError, match=r"shape \(4,\)"):
+        class_separation(states[:, 0], [0, 0, 1, 1])
 
 
 # -- ranks -----------------------------------------------------------------------------------------
@@ -131,6 +133,12 @@ def test_noise_has_no_memory_and_constants_are_no_states():
         memory(np.zeros((100, 40)), u[:100])
     with pytest.raises(ValueError, match="scale it"):
         memory(np.zeros((3000, 2)), 2 * u)
+    with pytest.raises(ValueError, match="smaller dt_ms"):
+        memory(np.full((3000, 2), np.nan), u)
+    with pytest.raises(ValueError, match=r"states have shape \(3000,\)"):
+        memory(u, u)
+    with pytest.raises(ValueError, match="chance = 2"):
+        memory(np.zeros((3000, 2)), u, chance=2)
 
 
 def test_code_tells_the_signal_and_does_not_remember():
@@ -172,6 +180,8 @@ def test_linear_map_has_the_exponent_of_its_largest_eigenvalue():
     assert renormalised_exponent(lambda d: 0 * d, np.ones(2), intervals=3, interval_ms=1.0) == -np.inf
     with pytest.raises(ValueError, match="nothing can be seen to grow"):
         renormalised_exponent(lambda d: d, np.zeros(2), intervals=3, interval_ms=1.0)
+    with pytest.raises(ValueError, match="discard = -1"):
+        renormalised_exponent(lambda d: d, np.ones(2), intervals=3, interval_ms=1.0, discard=-1)
 
 
 # -- branching and avalanches ----------------------------------------------------------------------
@@ -204,6 +214,11 @@ def test_activity_without_memory_does_not_branch():
     assert np.isnan(branching_ratio(np.full(100, 3.0)).m)
     with pytest.raises(ValueError, match="at least 43 bins"):
         branching_ratio(np.ones(20))
+    # slopes of a few spikes by chance: the fit of b m^k does not come to an end
+    few = branching_ratio(np.random.default_rng(8).poisson(0.05, 60), lags=20)
+    assert few.naive > 0 and np.isnan(few.m)
+    with pytest.raises(ValueError, match=r"shape \(100, 2, 2\)"):
+        branching_ratio(np.ones((100, 2, 2)))
 
 
 def test_population_activity_by_hand():
@@ -214,11 +229,16 @@ def test_population_activity_by_hand():
 def test_avalanches_by_hand():
     sizes, durations = avalanche_sizes(np.array([2, 0, 1, 3, 0, 0, 5, 0, 4]))  # those cut off at both ends do not count
     assert sizes.tolist() == [4, 5] and durations.tolist() == [2, 1]
+    for counts, threshold in (([0, np.nan, 0], 0.0), ([0, 1, 0], np.nan)):
+        with pytest.raises(ValueError, match="holds NaN"):
+            avalanche_sizes(np.array(counts), threshold=threshold)
     two = np.array([[0, 0], [1, 0], [0, 7], [0, 0], [9, 0]])
     assert avalanche_sizes(two)[0].tolist() == [1, 7]
     assert avalanche_sizes(np.array([1, 3, 4, 1, 2, 1]), threshold=1)[0].tolist() == [7, 2]
-    found = avalanches(train(10, 11, 40, 80, 81, 82, 120))  # 7 spikes in 200 steps: bins of 29, of which 1 and 2 hold 3 + … spikes
-    assert found.bin_ms == 29 and found.threshold == 0 and found.sizes.sum() <= 7
+    # 7 spikes in 200 steps: bins of 29, which hold 2 1 3 0 1 0; the first run is cut off by the beginning
+    found = avalanches(train(10, 11, 40, 80, 81, 82, 120))
+    assert found.bin_ms == 29 and found.threshold == 0
+    assert found.sizes.tolist() == [1] and found.durations.tolist() == [1]
 
 
 def test_a_power_law_is_found_and_an_exponential_is_not_taken_for_one():
@@ -230,6 +250,10 @@ def test_a_power_law_is_found_and_an_exponential_is_not_taken_for_one():
     found = fit_power_law(x)
     assert 4 <= found.minimum <= 8 and found.exponent == pytest.approx(2.0, abs=0.1)
     assert fit_power_law(rng.geometric(0.1, 5000), minimum=1).against_exponential < -5
+    with pytest.raises(ValueError, match="minimum = 0 must be a whole number and at least 1"):
+        fit_power_law(rng.zipf(2.5, 100), minimum=0)
+    with pytest.raises(ValueError, match="but x holds nan"):
+        fit_power_law(np.append(rng.zipf(2.5, 100), np.nan))
     for wrong, said in ((np.ones(100), "vary"), (np.arange(1, 9), "too few"), (np.arange(100), "from 1 on")):
         with pytest.raises(ValueError, match=said):
             fit_power_law(wrong)
@@ -244,6 +268,8 @@ def test_poisson_trains_are_irregular_and_independent():
     assert found.cv.mean() == pytest.approx(np.sqrt(1 - 0.02), abs=0.02)  # geometric intervals
     assert found.fano == pytest.approx(1 - 0.02, abs=0.05)
     assert found.chi == pytest.approx(1 / np.sqrt(n), rel=0.05)
+    with pytest.raises(ValueError, match=r"v has shape \(7, 1, 50\)"):
+        activity(poisson_spikes(100, 50, 0.02), np.zeros((7, 1, 50)))
 
 
 def test_clocks_in_step_are_synchronous():
@@ -263,6 +289,9 @@ def test_degrees_by_hand():
     assert found.fan_in.tolist() == [3, 2, 0, 1] and found.fan_out.tolist() == [1, 1, 2, 2]
     assert found.effective_in.tolist() == pytest.approx([3, 49 / 25, 0, 1])
     assert found.effective_out.tolist() == pytest.approx([1, 1, 9 / 5, 25 / 17])
+    for wrong in (np.full((2, 2), np.nan), np.ones(3)):
+        with pytest.raises(ValueError, match="must be a matrix"):
+            degrees_of(wrong)
 
 
 # -- probes ----------------------------------------------------------------------------------------

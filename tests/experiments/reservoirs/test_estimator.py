@@ -1,7 +1,9 @@
 """Liquid state machines as scikit-learn wants them: senses by hand, streams that resume, estimators, searches."""
 
+import gc
 import json
 import pickle
+import tracemalloc
 from functools import partial
 
 import distributed
@@ -11,6 +13,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -111,13 +114,33 @@ def test_a_stopped_stream_goes_on_where_it_was(tmp_path):
     rows = states.transform(TEST, path=path, progress=seen.append)
     assert seen == [10, 20, 30, 40]
     np.testing.assert_array_equal(rows, states.transform(TEST))
-    np.testing.assert_array_equal(states.transform(TEST, path=path), rows)  # nothing is left to do
+    np.testing.assert_array_equal(states.transform(TEST, path=str(path)), rows)  # nothing is left to do
     with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
         LiquidStates(**SMALL, random_state=1).fit(TRAIN).transform(TEST, path=path)
     slower = LiquidStates(partial(liquid, parameters={"tau_mem": 21.0}), **SMALL, at_once=10)
     for other, X in ((states, TEST[:30]), (states, words(40, 3)), (slower.fit(TRAIN), TEST)):
         with pytest.raises(ValueError, match="holds the states of another liquid or other samples"):
             other.transform(X, path=path)
+
+
+@pytest.mark.parametrize("shape", [None, (4, 12)], ids=["events", "series"])
+def test_memory_does_not_grow_with_the_number_of_samples(shape, tmp_path):
+    def peak(count: int) -> int:
+        """Bytes at most, beside the samples themselves."""
+        X = words(count, 1) if shape is None else np.random.default_rng(0).standard_normal((count, *shape))
+        states = LiquidStates(size=100, duration_ms=80.0, threads=1, at_once=20, features=FilteredSpikes(reads=8)).fit(X)
+        states.transform(X[:20])  # what is compiled or kept for the next run
+        gc.freeze()  # the collector need not look at all that was there before
+        tracemalloc.start()
+        # what runs leave to the garbage collector is not kept: it comes now, not when it likes to
+        rows = states.transform(X, path=tmp_path / f"{count}.npy", progress=lambda done: gc.collect())
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        gc.unfreeze()
+        assert rows.shape == (count, 800) and isinstance(rows, np.memmap)
+        return most
+
+    assert peak(400) < 1.1 * peak(40) < 400 * 800 * 8  # the rows of 400 samples are 2.6 MB
 
 
 def test_a_stream_knows_a_sense_made_of_senses(tmp_path):
@@ -141,6 +164,10 @@ def test_dead_liquids_are_named():
         LiquidStateMachine(**SMALL, input_scale=0.0).fit(TRAIN, TRAIN.labels)
     with pytest.raises(LiquidError, match=r"saturated.*connection_scale"):
         LiquidStateMachine(**SMALL, input_scale=200.0, inhibition=0.0, connection_scale=50.0).fit(TRAIN, TRAIN.labels)
+    with pytest.raises(ValueError, match=r"dt = 20 ms is too large for euler of 'cuba_lif'.*use a smaller dt"):
+        LiquidStateMachine(**SMALL, dt_ms=20.0, scheme="euler").fit(TRAIN, TRAIN.labels)
+    with pytest.raises(LiquidError, match=r"silent.*input_scale"):  # a pipeline's read-out would learn from zeros
+        make_pipeline(LiquidStates(**SMALL, input_scale=0.0), RidgeClassifier()).fit(TRAIN, TRAIN.labels)
 
 
 # -- estimators ------------------------------------------------------------------------------------
@@ -153,7 +180,15 @@ def test_the_order_of_events_is_heard():
     counts = [np.bincount(w.events(0)[1], minlength=12) for w in (TRAIN[[k]] for k in range(80))]
     assert RidgeClassifier().fit(counts, TRAIN.labels).score(counts, TRAIN.labels) < 0.75
     np.testing.assert_array_equal(clone(lsm).fit(TRAIN, TRAIN.labels).predict(TEST), lsm.predict(TEST))
-    assert lsm.decision_function(TEST).shape == (40,)
+    assert lsm.decision_function(TEST).shape == (40,) and not hasattr(lsm, "predict_proba")
+
+
+def test_a_machine_offers_what_its_readout_does():
+    neighbours = LiquidStateMachine(**SMALL, readout=KNeighborsClassifier(3)).fit(TRAIN, TRAIN.labels)
+    chances = neighbours.predict_proba(TEST)
+    assert chances.shape == (40, 2) and not hasattr(neighbours, "decision_function")
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    np.testing.assert_array_equal(neighbours.classes_[chances.argmax(axis=1)], neighbours.predict(TEST))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -207,6 +242,12 @@ def test_a_search_on_a_dask_cluster_finds_what_one_here_finds():
         (lambda: LiquidStates(**SMALL, sense=EventInput(tail_ms=-1)).fit(TRAIN), "tail_ms = -1"),
         (lambda: LiquidStates(**SMALL).fit(np.zeros((2, 3, 4, 5))), r"give \[samples, features\]"),
         (lambda: LiquidStates(**SMALL).fit(np.full((3, 2), np.nan)), "NaN"),
+        (lambda: LiquidStates(**SMALL, features=SpikeCounts(2.5)).fit(np.eye(3)).transform(np.eye(3)), "bins = 2.5 must be a whole number"),
+        (lambda: LiquidStates("maass", **SMALL).fit(np.eye(3)), "liquid = 'maass' is no function"),
+        (lambda: LiquidStates(**SMALL | {"size": 0}).fit(np.eye(3)), "size = 0"),
+        (lambda: LiquidStates(**SMALL, random_state=None).fit(np.eye(3)), "seed = None"),
+        (lambda: LiquidStates(**SMALL, at_once=0).fit(np.eye(3)).transform(np.eye(3)), "at_once = 0"),
+        (lambda: LiquidStates(**SMALL | {"duration_ms": 80.5}).fit(TRAIN).transform(TEST), "duration_ms = 80.5 is not a whole number"),
     ],
 )
 def test_a_mistake_is_named(act, message):

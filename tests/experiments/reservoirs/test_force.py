@@ -94,5 +94,15 @@ def test_what_does_not_fit_is_named(weights):
         Driven(liquid(1, 30), weights, every_ms=0.5)
     with pytest.raises(ValueError, match="taus_ms"):
         Driven(liquid(1, 30), weights, taus_ms=(0.0,))
+    with pytest.raises(ValueError, match="taus_ms is empty"):
+        Driven(liquid(1, 30), weights, taus_ms=())
+    with pytest.raises(ValueError, match="weights hold NaN"):
+        Driven(liquid(1, 30), np.full((30, 1), np.nan))
+    one = Driven(liquid(1, 30), np.ones((30, 1)))
+    for u in ([np.nan], [1.0, 2.0], 1.0):
+        with pytest.raises(ValueError, match="give 1 finite numbers"):
+            one.hear(u)
+    with pytest.raises(ValueError, match=r"target has shape \(5,\); give \[T, 1\]"):
+        Force(one).learn(np.zeros(5))
     with pytest.raises(ValueError, match="hears 2 numbers, but 1"):
         Force(Driven(liquid(1, 30), weights))

@@ -65,6 +65,12 @@ def test_correlations_leave_out_what_has_no_number():
     assert correlation(found, "growth_per_s") == pytest.approx(-0.5)  # ranks 3, 1, 2 of growth for 1, 2, 3: 1 - 6·6/(3·8)
     assert correlation(found, "edge_distance") == pytest.approx(-0.5)  # -1, -30, -2: ranks 3, 1, 2
     assert correlation(found, "branching") == 0  # all alike
+    assert correlation([], "branching") == 0
+
+
+def test_a_sweep_without_its_references_is_refused():
+    with pytest.raises(ValueError, match=r"connection_scales = \(0.5, 1.0\) must hold 0 and 1"):
+        Config(connection_scales=(0.5, 1.0))
 
 
 def test_validation_chooses_and_test_is_reported():

@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from spiketwin.experiments.reservoirs.signals import (
+    delayed,
     delayed_xor,
     determination,
     mackey_glass,
@@ -32,6 +33,8 @@ def test_narma_step_by_step():
 def test_narma_refuses_what_it_is_not_defined_for():
     with pytest.raises(ValueError, match=r"within 0 … 0\.5"):
         narma10(np.array([0.6]))
+    with pytest.raises(ValueError, match="u is empty"):
+        narma10(np.zeros(0))
     with pytest.raises(ValueError, match="grows without bound"):
         narma10(np.full(300, 0.5))
 
@@ -81,3 +84,31 @@ def test_scores():
     assert nrmse([1.0, 2.0], wanted) == pytest.approx(np.sqrt(0.5))  # sqrt((0 + 1)/2 / 1)
     z = np.array([[1.0, 1.0], [2.0, -1.0], [3.0, 1.0], [4.0, -1.0]])
     np.testing.assert_allclose(determination(z * [3, 0] + 1, z), [1, 0])
+
+
+@pytest.mark.parametrize("score", [nrmse, smape, determination])
+def test_scores_compare_what_belongs_together(score):
+    column = np.arange(5.0)[:, None]
+    with pytest.raises(ValueError, match=r"found has shape \(5, 1\), wanted \(5,\); give equal shapes"):
+        score(column, column[:, 0])  # would be compared each with each
+    with pytest.raises(ValueError, match="of one number or more"):
+        score(np.zeros((0, 1)), np.zeros((0, 1)))
+
+
+def test_a_forecast_that_is_nan_is_not_a_perfect_one():
+    assert np.isnan(smape([np.nan, 1.0], [1.0, 1.0])) and np.isnan(nrmse([np.nan, 1.0], [1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mackey_glass(2.5, every=1.0), "points = 2.5 must be a whole number"),
+        (lambda: mackey_glass(3, every=np.nan), "every = nan"),
+        (lambda: delayed_xor(np.array([1, 0]), 0), "delays = 0"),
+        (lambda: delayed_xor(np.array([1, -1]), 1), "bits are 0 or 1, but these hold -1"),
+        (lambda: delayed(np.arange(4.0), -1), "by = -1"),
+    ],
+)
+def test_mistakes_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

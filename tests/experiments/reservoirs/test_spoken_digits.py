@@ -108,6 +108,11 @@ def test_the_penalty_does_not_see_the_test() -> None:
     assert found.test > 40 > other.test
 
 
+def test_an_echo_state_is_not_read_more_often_than_it_steps() -> None:
+    with pytest.raises(ValueError, match="reads = 50 must lie within 1 … 40"):
+        spoken_digits.Config(reads=50)
+
+
 def test_smoke(data_dir) -> None:
     data_dir("fsdd")
     pytest.importorskip("reservoirpy", reason="needs spiketwin[reservoirs]")

@@ -109,6 +109,12 @@ def test_series_begin_half_a_lyapunov_time_apart():
     np.testing.assert_allclose([first.heard[:750].mean(), first.heard[:750].std()], [0, 1], atol=1e-9)
 
 
+def test_what_is_counted_is_one_or_more():
+    for of in ({"settings": 0}, {"repeats": 0}, {"size": -3}, {"train": 2.5}):
+        with pytest.raises(ValueError, match=f"{next(iter(of))} = .* must be a whole number and at least 1"):
+            study.Config(**of)
+
+
 @pytest.fixture(scope="module")
 def smoke():
     return study.smoke()

@@ -5,7 +5,8 @@ ecg   beats of four classes (N, S, V, F of the AAMI) of new patients: synthetic 
 hfo   is there a ripple of 80 to 250 Hz in 200 ms of a synthetic intracranial recording, among sharp transients that ring like one
       (data/biosignals/oscillations.py); also by the power of the ripple's band, with the threshold that is best in training
 
-front_end   the input's spikes, filtered, read by the read-out     liquid   those of the liquid     both   the two side by side
+front_end   the input's spikes, filtered, read by the read-out     layer    those of the liquid's neurons, without connections
+liquid      those of the liquid                                    both     front end and liquid side by side
 """
 
 from __future__ import annotations

@@ -64,6 +64,10 @@ class Config:
     dt_ms: float = 1.0
     """Time step in ms."""
 
+    def __post_init__(self) -> None:
+        if not {0.0, 1.0} <= {*self.connection_scales}:
+            raise ValueError(f"connection_scales = {self.connection_scales} must hold 0 and 1, the unconnected liquid and the plain one")
+
     @property
     def axes(self) -> dict[str, tuple]:
         return {
@@ -133,7 +137,7 @@ def diagnostic(point: Mapping[str, Any], name: str) -> float:
 
 def correlation(found: Sequence[Mapping[str, Any]], name: str) -> float:
     """Spearman's correlation with validation accuracy over the points that have the diagnostic; 0 where nothing varies."""
-    pairs = np.array([(diagnostic(p, name), p["validation"]) for p in found])
+    pairs = np.array([(diagnostic(p, name), p["validation"]) for p in found]).reshape(-1, 2)
     x, y = pairs[np.isfinite(pairs).all(axis=1)].T
     return float(spearmanr(x, y).statistic) if len(x) > 2 and np.ptp(x) and np.ptp(y) else 0.0
 

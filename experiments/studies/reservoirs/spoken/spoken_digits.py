@@ -78,6 +78,12 @@ class Config:
     rsnn_learning_rate: float = 2e-3
     """That of its training at the start; it falls along half a cosine."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.reads <= self.frames * self.echo_held:
+            raise ValueError(
+                f"reads = {self.reads} must lie within 1 … {self.frames * self.echo_held}, the steps of an echo state: frames · echo_held"
+            )
+
 
 def splits(words: Words) -> dict[str, Split]:
     """official, and the name of each speaker who is left out."""

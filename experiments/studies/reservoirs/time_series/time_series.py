@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from spiketwin.experiments.protocol import Result, measured, single
 from spiketwin.experiments.reservoirs.signals import smape
 from spiketwin.experiments.studies.reservoirs.time_series import forecast, models, tasks
 from spiketwin.experiments.studies.reservoirs.time_series.figure import draw
+from spiketwin.models.units import whole
 
 __all__ = ["OBJECTIVE", "QUESTION", "SPLIT", "Config", "draw", "run", "smoke"]
 
@@ -62,6 +63,9 @@ class Config:
     """Forecasts of Mackey-Glass, each half a Lyapunov time later; the next seed goes on from there."""
     lyapunov_times: int = 10
     """How long each forecast lasts; those that settings are chosen by last half of it."""
+
+    def __post_init__(self) -> None:
+        whole(1, **{name: value for name, value in asdict(self).items() if name != "dt_ms"})
 
 
 class Best(NamedTuple):
