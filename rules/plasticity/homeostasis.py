@@ -37,8 +37,10 @@ def together(*rules: PlasticityRule, name: str = "") -> PlasticityRule:
     """One rule that does what each of these does, in this order.
 
     Parameters of one name must be equal in all of them, except that w_max and bounds are those of the first.
-    Raises SpecError when two rules use one name for different things.
+    Raises SpecError when two rules use one name for different things, or for no rule at all.
     """
+    if not rules:
+        raise SpecError("together() needs one rule at least, such as together(rule('pair_additive'), rule('synaptic_scaling'))")
     first, *others = rules
     made = first
     for other in others:

@@ -115,6 +115,8 @@ def plastic(weights=((0.5,),), receptor="v", target="lif_delta", **options):
         (lambda: plastic(np.array([[1.5]])), "1 weights of 'learning', such as 1.5, lie outside the bounds 0 … 1"),
         (lambda: plastic(np.array([[0.5]]), rule=None, normalisation=Normalisation(1)), "a normalisation but no rule"),
         (lambda: plastic(Convolution(np.full((1, 1, 1, 1), 0.5), 1, 1)), "give each synapse its own, weights.to_sparse()"),
+        (lambda: plastic(rule="pair_additive"), "rule = 'pair_additive' of 'learning' is no PlasticityRule; take one by its name"),
+        (lambda: plastic(normalisation=78.0), "normalisation = 78.0 of 'learning' is none; give Normalisation"),
         (lambda: Normalisation(0), "total = 0 of a normalisation must be positive"),
         (lambda: Normalisation(1, -5), "every_ms = -5"),
         (lambda: plastic(np.array([[0.5]]), rule=declare(post_states={"u": "volt"})), "unknown state of the target 'u' of 'lif_delta'"),

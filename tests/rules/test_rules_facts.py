@@ -65,6 +65,20 @@ def test_a_protocol_that_cannot_be_run_is_refused():
         weight_changes(rule("pair_additive"), [Protocol([0.0], [5.0])], engine="compiled")
     with pytest.raises(ValueError, match="asks for 2 postsynaptic spikes, but 'lif_delta' fired 1 times"):
         weight_changes(rule("pair_additive"), [Protocol([50.0], [60.0, 60.04])], engine="compiled")
+    with pytest.raises(ValueError, match="60 pairs at inf Hz"):
+        frequency_curve(rule("pair_additive"), [np.inf])
+    with pytest.raises(ValueError, match="count = 2.5 pairs must be a whole number"):
+        pairs(10, count=2.5)
+    for name in ("pair_additive", "calcium"):  # event by event, and in an engine
+        with pytest.raises(ValueError, match=f"weight = 5 is not a number within the bounds 0 … 1 of rule '{name}'"):
+            window(rule(name), [10], weight=5)
+        with pytest.raises(ValueError, match="weight = nan is not a number"):
+            window(rule(name), [10], weight=np.nan)
+        with pytest.raises(ValueError, match="protocol 1 has a spike at nan ms"):
+            window(rule(name), [10, np.nan])
+        assert window(rule(name), []).change.shape == (0,)
+    with pytest.raises(ValueError, match="dt_ms = 0 must be positive"):
+        window(rule("calcium"), [10], dt_ms=0)
 
 
 # -- triplets -----------------------------------------------------------------------------------------------
@@ -122,6 +136,16 @@ def test_eligibility_waits_for_reward():
     # Euler at .1 ms, and a reward that is felt from the step after its arrival on: one step of 167 ms
     assert change[0] == pytest.approx(expected, rel=2e-3)
     assert change[1] == 0
+
+
+def test_the_window_of_a_rewarded_rule_is_that_of_its_eligibility():
+    """While the neuromodulator is held at d, a pair leaves c, which earns eta d c tau_c = 1/s · .1 · 25 ms c."""
+    made = rule("reward_florian")
+    up, down = np.exp(-DELTAS_MS[4:] / 20), -np.exp(DELTAS_MS[:4] / 20)
+    found = window(made, DELTAS_MS, count=1).change
+    # Euler in steps of .1 ms of tau_c, of which 200 ms leave exp(-8)
+    np.testing.assert_allclose(found, 1.0 * 0.1 * 0.025 * np.array([*down, *up]), rtol=5e-3)
+    np.testing.assert_allclose(window(made, DELTAS_MS, count=1, modulator=-0.2).change, -2 * found, rtol=1e-9)
 
 
 def test_calcium_counts_time_above_the_threshold():
@@ -220,6 +244,8 @@ def test_rules_compose():
     alone = weight_changes(rule("pair_additive"), [pairs(10, count=1)])[0]
     # scaling a silent neuron's weight of .5 for the some 300 ms of the protocol adds .5 · 300/100,000
     assert weight_changes(both, [pairs(10, count=1)])[0] == pytest.approx(alone + 0.5 * 0.3 / 100, rel=0.1)
+    with pytest.raises(SpecError, match="needs one rule at least"):
+        together()
     with pytest.raises(SpecError, match="both have a trace or state 'x'"):
         together(rule("pair_additive"), rule("inhibitory"))
 
