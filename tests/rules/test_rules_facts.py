@@ -220,6 +220,10 @@ def test_levels_and_their_bits():
     np.testing.assert_allclose(changes, [0.25, 0.5, 0.75])
     assert bits_per_synapse(rule("stochastic_traces")) == 1 and bits_per_synapse(rule("pair_additive")) == 32
     assert bits_per_synapse(made) == pytest.approx(np.log2(5))
+    with pytest.raises(SpecError, match="parameter 'levels' = 2.5 must be a whole number within"):
+        made.with_parameters(levels=2.5)
+    with pytest.raises(SpecError, match="lies outside"):
+        made.with_parameters(levels=1)
 
 
 # -- rates ----------------------------------------------------------------------------------------------------
