@@ -155,17 +155,35 @@ def test_calcium_counts_time_above_the_threshold():
     assert change == pytest.approx(0.5 * (exp(-200 * 0.02 * np.log(2) / 150) - 1), rel=3e-3)  # steps of .01 ms; the wells hardly pull
 
 
-def test_calcium_windows_have_the_shapes_of_the_paper():
-    """Signs of the change by 60 pairs at 1 Hz. D: .6 + .6 exp(-dt/20 ms) passes theta_d = 1 where pairs are closer than 8.1 ms."""
-
-    def shape(name, *deltas):
-        made, late_ms = CURVES[name]
-        protocols = [Protocol(p.pre_ms + late_ms, p.post_ms) for p in (pairs(d) for d in deltas)]
-        return np.sign(np.round(weight_changes(made, protocols), 3)).tolist()
-
-    assert shape("DP", -20, 10) == [-1, 1]
-    assert shape("P", -20, 10) == [1, 1]
-    assert shape("D", -40, -5, 5, 40) == [0, -1, -1, 0]
+@pytest.mark.parametrize(
+    ("name", "deltas", "signs"),
+    [
+        ("DP", (-40, -20, 10, 30), "--++"),
+        ("DPD", (-60, -20, -10, 5, 20, 30, 60), "0--+--0"),
+        ("DPD'", (-40, -10, 5, 20, 40), "--+--"),
+        ("P", (-80, -20, 0, 20, 80), "0+++0"),
+        ("D", (-40, -10, -5, 0, 5, 10, 40), "00---00"),  # .6 + .6 exp(-dt/20 ms) passes theta_d = 1 where pairs are closer than 8.1 ms
+        ("D'", (-40, -10, 10, 40), "----"),
+    ],
+)
+def test_calcium_windows_are_those_of_the_paper(name, deltas, signs):
+    """60 pairs at 1 Hz, all six sets of constants: the shapes of fig. 2, and the size that follows from the times a and b that a pair's
+    calcium spends above theta_p and theta_d. It moves w by gamma_p a (1 - w) - gamma_d b w, per tau; then the wells pull for a second."""
+    made, late_ms = CURVES[name]
+    protocols = [Protocol(p.pre_ms + late_ms, p.post_ms) for p in (pairs(d) for d in deltas)]
+    found, c = weight_changes(made, protocols, dt_ms=0.02), made.values
+    assert "".join("-0+"[int(x) + 1] for x in np.sign(np.round(found, 3))) == signs
+    at = np.arange(-100, 900, 0.01)  # ms since a pair's presynaptic spike, late_ms before its calcium
+    for delta, change in zip(deltas, found, strict=True):
+        rises = ((late_ms, c["c_pre"]), (delta, c["c_post"]))
+        level = sum(jump * np.exp(-(at - t) / 20) * (at >= t) for t, jump in rises)
+        up, down = (c[gamma] * np.mean(level > c[theta]) for gamma, theta in (("gamma_p", "theta_p"), ("gamma_d", "theta_d")))
+        w, push = 0.5, up + down
+        for _ in range(60):
+            w = up / push + (w - up / push) * exp(-push / 150) if push else w
+            w -= w * (1 - w) * (0.5 - w) / 150
+        # times above the thresholds are wrong by a step of .02 ms in each pair, of some 10 ms
+        assert change == pytest.approx(w - 0.5, abs=60 * (c["gamma_p"] + c["gamma_d"]) * 0.02e-3 / 150), delta
 
 
 def test_short_term_plasticity_follows_the_recursion_of_the_paper():
