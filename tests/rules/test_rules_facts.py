@@ -93,6 +93,25 @@ def test_pairs_and_triplets_of_the_hippocampal_set():
     np.testing.assert_allclose(weight_changes(made, [Protocol(two, one), Protocol(one, two)]), [0.043, 0.358], atol=5.1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "a2", "a3", "tau_x", "tau_y"),  # (a+, a-) and ms: the full models of tables 3 and 4
+    [
+        ("triplet_cortex", (5e-10, 7e-3), (6.2e-3, 2.3e-4), 101, 125),
+        ("triplet_cortex_nearest", (8.8e-11, 6.6e-3), (5.3e-2, 3.1e-3), 714, 40),
+        ("triplet_hippocampus", (6.1e-3, 1.6e-3), (6.7e-3, 1.4e-3), 946, 27),
+        ("triplet_hippocampus_nearest", (4.6e-3, 3e-3), (9.1e-3, 7.5e-9), 575, 47),
+    ],
+)
+def test_triplets_by_hand(name, a2, a3, tau_x, tau_y):
+    """The neuron fires at 90, 115 and 120 ms, spikes arrive at 100 and 110. Of nearest spikes, each meets the last one of either side."""
+    all_count = not name.endswith("nearest")
+    arrivals = exp(-10 / 33.7) * a2[1] + exp(-20 / 33.7) * (a2[1] + a3[1] * exp(-10 / tau_x))
+    r1 = [exp(-near / 16.8) + all_count * exp(-(near + 10) / 16.8) for near in (5, 10)]
+    o2 = [exp(-25 / tau_y), exp(-5 / tau_y) + all_count * exp(-30 / tau_y)]
+    fired = sum(r * (a2[0] + a3[0] * o) for r, o in zip(r1, o2, strict=True))
+    assert weight_changes(rule(name), [Protocol([100, 110], [90, 115, 120])])[0] == pytest.approx(fired - arrivals, rel=1e-9)
+
+
 def test_post_before_pre_turns_to_potentiation_as_pairs_come_faster():
     """Cortex: at -10 ms depression at low rates, potentiation at 50 Hz; no rule of pairs does that."""
     made = rule("triplet_cortex").with_parameters(w_max=10)
@@ -110,6 +129,23 @@ def test_inhibitory_rule_by_hand():
     near = 0.01 * exp(-0.5)
     changes = weight_changes(rule("inhibitory"), [Protocol([100], []), pairs(10, count=1), pairs(-10, count=1)])
     np.testing.assert_allclose(changes, [-0.002, near - 0.002, near - 0.002], rtol=1e-9)
+
+
+def test_rules_of_rates_by_hand():
+    """Spikes arrive at 100 and 110 ms, the neuron fires at 115, 125 and 135; traces decay with 100 ms, the threshold of BCM with 10 s."""
+    x = [exp(-near / 100) + exp(-(near + 10) / 100) for near in (5, 15, 25)]
+    y = [0, exp(-0.1), exp(-0.2) + exp(-0.1)]  # as before each spike
+
+    def change(name):
+        return weight_changes(rule(name), [Protocol([100, 110], [115, 125, 135])])[0]
+
+    assert change("hebb") == pytest.approx(1e-3 * sum(x), rel=1e-9)
+    w = 0.5
+    for a, b in zip(x, y, strict=True):
+        w += 1e-3 * (a - w * b)
+    assert change("oja") == pytest.approx(w - 0.5, rel=1e-9)
+    theta = exp(-0.1) * 0.1 / 10 * exp(-10 / 10_000)  # what the second spike left for the third; the first left nothing
+    assert change("bcm") == pytest.approx(1e-3 * (x[1] * y[1] + x[2] * (y[2] - theta)), rel=1e-9)
 
 
 def test_eligibility_waits_for_reward():
@@ -229,6 +265,15 @@ def test_a_window_depresses_what_was_silent():
     recent, long_ago, never = Protocol([100], [119]), Protocol([100], [125]), Protocol([], [100])
     assert weight_changes(made, [recent, long_ago, never], weight=1.0).tolist() == [0, -1, -1]
     assert weight_changes(made, [recent, long_ago, never], weight=0.0).tolist() == [1, 0, 0]
+
+
+def test_a_graded_window_goes_up_the_more_rarely_the_longer_ago():
+    """At +10 ms a share p_plus exp(-1/2) goes up, none down; at +30 ms, outside the window, a share p_minus goes down."""
+    made, n = rule("stochastic_graded").with_parameters(p_plus=0.6, p_minus=0.3), 2000
+    for delta, start, p, step in ((10, 0.0, 0.6 * exp(-0.5), 1), (10, 1.0, 0, -1), (30, 1.0, 0.3, -1), (30, 0.0, 0, 1)):
+        changes = weight_changes(made, [pairs(delta, count=1)] * n, weight=start)
+        assert set(changes) <= {0.0, step}
+        assert abs((changes == step).mean() - p) <= 4 * np.sqrt(p * (1 - p) / n)
 
 
 def test_levels_and_their_bits():
