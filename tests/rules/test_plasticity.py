@@ -9,12 +9,13 @@ from math import exp
 import numpy as np
 import pytest
 
+from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND, Config, compare
 from spiketwin.models import Network, Parameter, Population, Projection, SpecError, Spikes, SpikeSource, UnitError, get_engine, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Convolution
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.rules import RULES, rule
-from spiketwin.rules.plasticity.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook, exponential, power_law, symmetric
 
 TAU = {"tau": Parameter(20, "ms", "(0, inf)"), "eta": Parameter(0.01)}
 
@@ -200,6 +201,34 @@ def test_pairs_of_diehl_and_cook_by_hand(engine, pre, post, delay_ms, change):
     _, last = weights_after(engine, pre, post, delay_ms=delay_ms)
     # 1e-15: a sum of a few numbers below 1
     assert last == pytest.approx(W + change, abs=1e-15, rel=0)
+
+
+def test_the_three_other_rules_of_diehl_and_cook_by_hand():
+    """Inputs at 10 and 20, spikes at 15 and 22: pre = e^(-5/20), then e^(-12/20) + e^(-2/20); post1 = e^(-5/20) at the second input."""
+    pre, post = [exp(-5 / 20), exp(-12 / 20) + exp(-2 / 20)], exp(-5 / 20)
+
+    def grown(w, x):
+        return w + 0.1 * (x - 0.4) * (1 - w) ** 0.5
+
+    changed = {"nu_post": 0.1, "mu": 0.5}
+    last = weights_after("compiled", [10, 20], [15, 22], made=power_law.with_parameters(**changed))[1]
+    assert last == pytest.approx(grown(grown(W, pre[0]), pre[1]), rel=1e-12)
+    last = weights_after("compiled", [10, 20], [15, 22], made=symmetric.with_parameters(nu_pre=0.2, **changed))[1]
+    w = grown(W, pre[0])
+    assert last == pytest.approx(grown(w - 0.2 * post * w**0.5, pre[1]), rel=1e-12)
+    w = W
+    for x in pre:
+        w += 0.1 * (x * exp(-3 * w) - 0.4 * exp(-3 * (1 - w)))
+    assert weights_after("compiled", [10, 20], [15, 22], made=exponential.with_parameters(nu_post=0.1))[1] == pytest.approx(w, rel=1e-12)
+    # of what was silent, a spike takes from a synapse
+    assert weights_after("compiled", [], [15], made=power_law)[1] == pytest.approx(W - 0.01 * 0.4 * W, rel=1e-12)
+
+
+@pytest.mark.parametrize("made", [power_law, exponential, symmetric], ids=lambda r: r.name)
+def test_they_are_equal_in_all_engines(made):
+    found = compare(Config(duration_ms=600.0), made.with_parameters(nu_post=0.1), 0)
+    assert found["spikes"] > 20 and found["moved"] > 20
+    assert found["differing"] == 0 and found["difference"] < BOUND and found["membrane"] < BOUND
 
 
 @pytest.mark.parametrize("engine", ["brian", "compiled"])
