@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND, Config, compare
-from spiketwin.models import Network, Parameter, Population, Projection, SpecError, Spikes, SpikeSource, UnitError, get_engine, neuron
+from spiketwin.models import (
+    Network,
+    Parameter,
+    PoissonSource,
+    Population,
+    Projection,
+    SpecError,
+    Spikes,
+    SpikeSource,
+    UnitError,
+    get_engine,
+    neuron,
+)
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Convolution
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
@@ -135,6 +147,23 @@ def plastic(weights=((0.5,),), receptor="v", target="lif_delta", **options):
 def test_a_projection_that_a_rule_cannot_serve_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_places_of_a_convolution_learn_each_for_itself():
+    """A convolution's synapses, with a weight each, in all engines; what was one number of the kernel becomes one for each place."""
+    rng = np.random.default_rng(0)
+    shared = Convolution(rng.uniform(0.3, 0.7, (2, 1, 3, 3)), 5, 5)
+    cells = Population("cells", neuron("cuba_lif"), 18, {"r": 8}, {"i_ext": rng.uniform(2.2e-9, 2.9e-9, 18)})
+    made = rule("pair_additive").with_parameters(eta=0.05)
+    learning = Projection("input", "cells", shared.to_sparse(), "i_syn", "nA", 2.0, name="learning", rule=made)
+    network = Network([cells], [learning], [PoissonSource("input", 25, 20.0)])
+    runs = [get_engine(name).run(network, dt_ms=1.0, scheme="exact", duration_ms=600, seed=1) for name in ("brian", "compiled", "torch")]
+    first, *others = (run.weights["learning"][0] for run in runs)
+    assert first.shape == (2 * 9 * 9,) and len(runs[0].spikes["cells"]) > 50
+    assert all(np.abs(first - other).max() < 1e-12 for other in others)
+    at = 5 * np.arange(3)[:, None] + np.arange(3)  # the input under the kernel's first number, at each place of map 0
+    before, after = (m.toarray()[np.arange(9), at.ravel()] for m in (shared.to_sparse(), learning.matrix(first)))
+    assert np.ptp(before) == 0 and np.ptp(after) > 0.05
 
 
 def test_the_engine_whose_weights_stand_still_says_so():
