@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND, LIVELY, Config, compare
 from spiketwin.models import Network, Parameter, PoissonSource, Population, Projection, SpecError, Spikes, SpikeSource, get_engine, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.neurons import cuba_lif, if_neuron, lif_delta
@@ -15,6 +16,7 @@ from spiketwin.models.neurons.listening import listening, modulated
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.rules import RULES, frequency_curve, rule, together, window
 from spiketwin.rules.plasticity.calcium import CURVES
+from spiketwin.rules.plasticity.homeostasis import unconditional
 from spiketwin.rules.plasticity.stochastic import bits_per_synapse
 from spiketwin.rules.protocols import Protocol, pairs, weight_changes
 
@@ -315,6 +317,21 @@ def test_rules_compose():
         together()
     with pytest.raises(SpecError, match="both have a trace or state 'x'"):
         together(rule("pair_additive"), rule("inhibitory"))
+
+
+@pytest.mark.parametrize("name", ["clopath", "reward_florian"])
+def test_rules_with_a_condition_compose_with_rules_without(name):
+    """What holds now and then, beside what always holds: each as alone, and equal in all engines."""
+    made = rule(name).with_parameters(**LIVELY.get(name, {}))
+    protocols = [pairs(d, count=5, rate_hz=20) for d in (10, -10)]
+    alone = weight_changes(made, protocols, dt_ms=0.5)
+    np.testing.assert_allclose(weight_changes(unconditional(made), protocols, dt_ms=0.5), alone, rtol=1e-12)
+    resting = RULES["synaptic_scaling"].with_parameters(tau_scaling="1e9 second")
+    np.testing.assert_allclose(weight_changes(together(made, resting), protocols, dt_ms=0.5), alone, rtol=1e-6)
+    both = together(made, RULES["synaptic_scaling"].with_parameters(tau_rate="1 second", tau_scaling="2 second"))
+    found = compare(Config(duration_ms=400), both, 0)
+    assert found["spikes"] > 50 and found["moved"] > 50 and (alone != 0).all()
+    assert found["differing"] == 0 and found["difference"] < BOUND
 
 
 # -- what a rule may ask for ------------------------------------------------------------------------------------
