@@ -87,8 +87,15 @@ def test_a_rule_is_data():
     assert made.with_parameters(tau="10 ms", eta=0.5).values == pytest.approx({"tau": 0.01, "eta": 0.5})
     with pytest.raises(SpecError, match="unknown parameter 'etta'"):
         made.with_parameters(etta=1)
-    with pytest.raises(SpecError, match="lies outside"):
-        made.with_parameters(tau=-1)
+    for wrong in (-1, 0, np.nan, np.inf, "-5 ms"):
+        with pytest.raises(SpecError, match="lies outside"):
+            made.with_parameters(tau=wrong)
+    with pytest.raises(SpecError, match="is one number for all synapses; got"):
+        made.with_parameters(tau=[10, 20])
+    with pytest.raises(SpecError, match="volt where ms"):
+        made.with_parameters(tau="10 mV")
+    with pytest.raises(SpecError, match="bounds of 'reward_izhikevich' are 2 and 1: the first must be the smaller one; swap them"):
+        rule("reward_izhikevich").with_parameters(w_min=2)
 
 
 def test_what_a_synapse_and_what_a_neuron_must_compute():
