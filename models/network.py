@@ -335,10 +335,13 @@ class Network:
 
 def _check_rule(rule: PlasticityRule, target: Population, name: str) -> None:
     """What a rule reads of its target is there, and means the same in Brian2."""
+    from spiketwin.models.neurons.listening import ADDED
+
     spec = target.neuron
     for state, needed in rule.post_states.items():
         if state not in spec.states:
-            raise SpecError(f"rule '{rule.name}' of '{name}': " + unknown(state, "state of the target", spec.name, spec.states))
+            hint = " spiketwin.models.neurons.listening.listening(neuron, rule.post_states) adds it." if state in ADDED else ""
+            raise SpecError(f"rule '{rule.name}' of '{name}': " + unknown(state, "state of the target", spec.name, spec.states) + hint)
         if spec.dimension(state) != unit(needed)[1]:
             raise UnitError(
                 f"rule '{rule.name}' of '{name}' reads '{state}_post' in {needed}, but in '{spec.name}' it is in {spec.si_unit(state)}"

@@ -137,6 +137,11 @@ def plastic(weights=((0.5,),), receptor="v", target="lif_delta", **options):
         (lambda: plastic(Convolution(np.full((1, 1, 1, 1), 0.5), 1, 1)), "give each synapse its own, weights.to_sparse()"),
         (lambda: plastic(rule="pair_additive"), "rule = 'pair_additive' of 'learning' is no PlasticityRule; take one by its name"),
         (lambda: plastic(normalisation=78.0), "normalisation = 78.0 of 'learning' is none; give Normalisation"),
+        (
+            lambda: plastic(rule=rule("reward_izhikevich")),
+            r"unknown state of the target 'd' of 'lif_delta'.*listening\(neuron, rule.post_states\) adds it",
+        ),
+        (lambda: plastic(rule=rule("clopath")), r"the target 'v_minus' of .*listening\(neuron, rule.post_states\) adds it"),
         (lambda: Normalisation(0), "total = 0 of a normalisation must be positive"),
         (lambda: Normalisation(1, -5), "every_ms = -5"),
         (lambda: plastic(np.array([[0.5]]), rule=declare(post_states={"u": "volt"})), "unknown state of the target 'u' of 'lif_delta'"),
