@@ -367,13 +367,18 @@ def rules(name: Positional[str] = "", out: Path | None = None) -> None:
         out: Picture to write of the rule's window and of its change against the rate of pairs.
     """
     from spiketwin.rules import rule, table
+    from spiketwin.rules.local import LOCAL_RULES
     from spiketwin.rules.plasticity import OF_NEURONS
 
-    if name in OF_NEURONS:
-        if out:
-            raise ValueError(f"'{name}' is a rule of neurons and has no window to draw; leave --out out")
-        print("\n".join(table.neuron_rule_in_full(name)))
-        return
+    for others, kind, in_full in (
+        (OF_NEURONS, "rule of neurons", table.neuron_rule_in_full),
+        (LOCAL_RULES, "supervised rule", table.local_rule_in_full),
+    ):
+        if name in others:
+            if out:
+                raise ValueError(f"'{name}' is a {kind} and has no window to draw; leave --out out")
+            print("\n".join(in_full(name)))
+            return
     if not name:
         if out:
             raise ValueError(f"--out {out} needs the name of a rule; list them with: spiketwin rules")

@@ -174,12 +174,18 @@ class Projection:
         delays = np.asarray(self.delay_ms.data if hasattr(self.delay_ms, "tocsr") else self.delay_ms, dtype=float)
         if not np.isfinite(delays).all() or (delays < 0).any():
             raise ValueError(f"delays of '{self.name}' must be finite and not negative")
+        if self.normalisation is not None and not isinstance(self.normalisation, Normalisation):
+            raise ValueError(f"normalisation = {self.normalisation!r} of '{self.name}' is none; give Normalisation(total)")
         if self.normalisation and not self.rule:
             raise ValueError(f"the weights of '{self.name}' have a normalisation but no rule that changes them; scale them once yourself")
         if self.rule:
             self._check_plastic(self.rule, values)
 
     def _check_plastic(self, rule: PlasticityRule, values: np.ndarray) -> None:
+        if not isinstance(rule, PlasticityRule):
+            raise ValueError(
+                f"rule = {rule!r} of '{self.name}' is no PlasticityRule; take one by its name, spiketwin.rules.rule('pair_additive')"
+            )
         if isinstance(self.weights, Convolution):
             raise ValueError(
                 f"'{self.name}' shares its weights by convolution, which rule '{rule.name}' cannot: give each synapse its own, weights.to_sparse()"
@@ -329,10 +335,13 @@ class Network:
 
 def _check_rule(rule: PlasticityRule, target: Population, name: str) -> None:
     """What a rule reads of its target is there, and means the same in Brian2."""
+    from spiketwin.models.neurons.listening import ADDED
+
     spec = target.neuron
     for state, needed in rule.post_states.items():
         if state not in spec.states:
-            raise SpecError(f"rule '{rule.name}' of '{name}': " + unknown(state, "state of the target", spec.name, spec.states))
+            hint = " spiketwin.models.neurons.listening.listening(neuron, rule.post_states) adds it." if state in ADDED else ""
+            raise SpecError(f"rule '{rule.name}' of '{name}': " + unknown(state, "state of the target", spec.name, spec.states) + hint)
         if spec.dimension(state) != unit(needed)[1]:
             raise UnitError(
                 f"rule '{rule.name}' of '{name}' reads '{state}_post' in {needed}, but in '{spec.name}' it is in {spec.si_unit(state)}"

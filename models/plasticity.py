@@ -167,7 +167,9 @@ class PlasticityRule:
             if name not in parameters:
                 raise SpecError(unknown(name, "parameter", self.name, parameters))
             p = parameters[name]
-            parameters[name] = replace(p, value=float(p.in_si(name, value)) / unit(p.unit)[0])
+            if (si := p.in_si(name, value)).ndim:
+                raise SpecError(f"parameter '{name}' of rule '{self.name}' is one number for all synapses; got {value}")
+            parameters[name] = replace(p, value=float(si) / unit(p.unit)[0])
         return replace(self, parameters=parameters)
 
     @property

@@ -42,12 +42,14 @@ class Parameter:
     """A constant of the model: value in `unit`, and the interval it must lie in.
 
     bounds: '(0, inf)', '[0, inf)', … in the same unit; round brackets exclude the end.
+    is_whole: whether it counts something.
     """
 
     value: float
     unit: str = "1"
     bounds: str = "(-inf, inf)"
     description: str = ""
+    is_whole: bool = False
 
     @property
     def si(self) -> float:
@@ -78,6 +80,8 @@ class Parameter:
     def check(self, name: str, value) -> None:
         import numpy as np
 
+        if self.is_whole and (np.asarray(value) % 1 != 0).any():
+            raise SpecError(f"parameter '{name}' = {value} must be a whole number within {self.bounds}")
         low, high, closed_low, closed_high = _interval(self.bounds)
         if np.ndim(value) == 0 and low < value < high:
             return

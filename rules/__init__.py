@@ -3,6 +3,9 @@
 plasticity/         learning rules of synapses in a simulation: STDP in all its forms; RULES lists them
 protocols.py        what given spike times do to a weight
 figures.py          window(rule) and frequency_curve(rule)
+table.py            every rule with its source, its engines and what a synapse must know (locality.py)
+local/              supervised local rules of trainable networks; LOCAL_RULES lists them
+readouts/           what classifies the activity of a network that stays as it is; votes.py: of one that learnt without labels
 surrogate/          a spike's step forward and its bump backward
 spike_backprop.py   errors of spike counts, sent back once (Lee et al. 2020)
 losses.py           of counts, membranes and first spikes

@@ -35,7 +35,7 @@ def window(
 
     A stochastic rule gives the mean over 200 synapses, or over 10 where it goes on between spikes.  options: those of weight_changes().
     """
-    deltas = np.asarray(deltas_ms, dtype=float)
+    deltas = np.ravel(np.asarray(deltas_ms, dtype=float))
     copies = _copies(rule)
     protocols = [pairs(float(d), count=count) for d in deltas for _ in range(copies)]
     change = weight_changes(rule, protocols, **options).reshape(len(deltas), copies).mean(axis=1)
@@ -61,7 +61,7 @@ def frequency_curve(
 
     options: those of weight_changes().
     """
-    rates = np.asarray(rates_hz, dtype=float)
+    rates = np.ravel(np.asarray(rates_hz, dtype=float))
     copies = _copies(rule)
     protocols = [pairs(float(d), count=count, rate_hz=float(r)) for d in deltas_ms for r in rates for _ in range(copies)]
     change = weight_changes(rule, protocols, **options).reshape(len(deltas_ms), len(rates), copies).mean(axis=2)

@@ -9,7 +9,7 @@ Source: Bi & Poo 1998, J. Neurosci. 18:10464, for pairs; Sjöström, Turrigiano 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ import scipy.sparse
 from spiketwin.models.expressions import evaluate
 from spiketwin.models.network import Network, Population, Projection, SpikeSource
 from spiketwin.models.neurons import lif_delta
-from spiketwin.models.neurons.listening import listening
+from spiketwin.models.neurons.listening import RECEPTORS, listening
 from spiketwin.models.plasticity import WEIGHT, PlasticityRule
 from spiketwin.models.spec import NeuronSpec
 from spiketwin.models.spikes import Spikes
@@ -47,10 +47,12 @@ TEACHER = Teacher("v", 100.0, "mV", "nV")  # for lif_delta: far above threshold 
 def pairs(delta_ms: float, *, count: int = 60, rate_hz: float = 1.0, start_ms: float = 100.0) -> Protocol:
     """`count` pairs, the postsynaptic spike delta_ms after the presynaptic one (before it where negative), `rate_hz` pairs a second.
 
-    Raises ValueError for a rate or count that is not positive.
+    Raises ValueError for a rate or count that is not positive, an infinite rate, or a count that is not whole.
     """
-    if not (rate_hz > 0 and count > 0):
-        raise ValueError(f"{count} pairs at {rate_hz} Hz: both must be positive")
+    if not (0 < rate_hz < inf and count > 0):
+        raise ValueError(f"{count} pairs at {rate_hz} Hz: both must be positive, and the rate finite")
+    if count != int(count):
+        raise ValueError(f"count = {count} pairs must be a whole number")
     at = start_ms + np.arange(count) * (1e3 / rate_hz)
     return Protocol(at - min(delta_ms, 0.0), at + max(delta_ms, 0.0))
 
@@ -64,20 +66,36 @@ def weight_changes(
     neuron: NeuronSpec = lif_delta,
     teacher: Teacher = TEACHER,
     after_ms: float = 200.0,
+    modulator: float = 0.1,
     engine: str = "",
     seed: int = 0,
 ) -> np.ndarray:
     """Change of the weight by each protocol, [P].
 
-    weight: at the start.  engine: what runs the rule, 'compiled' or 'brian'; '' evaluates it event by event at exact times, without a
+    weight: at the start.  engine: what runs the rule, 'compiled', 'brian' or 'torch'; '' evaluates it event by event at exact times, without a
     grid or a neuron, where the rule needs neither, and else in the compiled engine.  Of an engine: dt_ms; neuron, which gets the states
-    that the rule reads; teacher; after_ms, how long to wait after the last spike.
-    Raises ValueError for times before the first step, or bad input that the engine names.
+    that the rule reads; teacher; after_ms, how long to wait after the last spike; modulator, what a neuromodulator is held at, as by a small
+    reward that never ends.
+    Raises ValueError for a weight outside the rule's bounds, times that are not finite or lie before the first step, or bad input that the
+    engine names.
     """
+    _check(rule, protocols, weight)
+    if not protocols:
+        return np.zeros(0)
     if not engine and is_of_events(rule):
         rng = np.random.default_rng(seed)
         return np.array([alone(rule, p, weight, rng) for p in protocols]) - weight
-    return _in_engine(rule, protocols, weight, dt_ms, neuron, teacher, after_ms, engine or "compiled", seed)
+    return _in_engine(rule, protocols, weight, dt_ms, neuron, teacher, after_ms, modulator, engine or "compiled", seed)
+
+
+def _check(rule: PlasticityRule, protocols: Sequence[Protocol], weight: float) -> None:
+    low, high = rule.limits
+    if not (isfinite(weight) and low <= weight <= high):
+        raise ValueError(f"weight = {weight} is not a number within the bounds {low:g} … {high:g} of rule '{rule.name}'")
+    for k, protocol in enumerate(protocols):
+        for t in np.concatenate([np.ravel(side) for side in protocol]):
+            if not isfinite(t):
+                raise ValueError(f"protocol {k} has a spike at {t} ms; give times that are finite")
 
 
 def is_of_events(rule: PlasticityRule) -> bool:
@@ -110,11 +128,14 @@ def _in_engine(
     neuron: NeuronSpec,
     teacher: Teacher,
     after_ms: float,
+    modulator: float,
     engine: str,
     seed: int,
 ) -> np.ndarray:
     from spiketwin.models.engines import get_engine
 
+    if not 0 < dt_ms < inf:
+        raise ValueError(f"dt_ms = {dt_ms} must be positive and finite")
     n = len(protocols)
     times = [np.asarray(t, dtype=float) for p in protocols for t in p]
     last = max((t.max() for t in times if t.size), default=0.0)
@@ -130,8 +151,10 @@ def _in_engine(
     one_to_one = scipy.sparse.diags_array(np.ones(n), format="csr")
     spec = listening(neuron, rule.post_states)
     held = {"tau_ref": 0} if "tau_ref" in spec.parameters else {}
+    broadcast = [s for s in RECEPTORS if s in rule.post_states]
+    held |= {f"tau_{s}": "1e9 second" for s in broadcast}
     network = Network(
-        [Population("cells", spec, n, held)],
+        [Population("cells", spec, n, held, initial=dict.fromkeys(broadcast, modulator))],
         [
             Projection("input", "cells", one_to_one * weight, teacher.receptor, teacher.faint, name="studied", rule=rule),
             Projection("teacher", "cells", one_to_one * teacher.weight, teacher.receptor, teacher.unit),

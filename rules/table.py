@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from inspect import cleandoc, getmodule
 from typing import TYPE_CHECKING, get_type_hints
 
 import numpy as np
@@ -67,12 +68,14 @@ def listing() -> list[str]:
         *_aligned(
             [("rule", "engines", "own", "source"), *((n, ", ".join(engines_of_neuron_rule(n)), "spikes", _source(n)) for n in OF_NEURONS)]
         ),
+        "  besides: thresholds that rise at each spike (models adaptive_lif, diehl_cook_exc); a projection's Normalisation(total), for which a neuron",
+        "  must know the sum of its weights (Diehl & Cook 2015, section 2.4)",
         "",
         "supervised local rules: what a synapse must know",
         *_aligned(
             [
-                ("rule", "engines", *list(supervised[0])[1:]),
-                *((r["rule"], e, *list(r.values())[1:]) for r, e in zip(supervised, trained, strict=True)),
+                ("name", "rule", "engines", *list(supervised[0])[1:]),
+                *((n, r["rule"], e, *list(r.values())[1:]) for n, r, e in zip(LOCAL_RULES, supervised, trained, strict=True)),
             ]
         ),
     ]
@@ -109,6 +112,17 @@ def neuron_rule_in_full(name: str) -> list[str]:
     new = {n: p for n, p in after.parameters.items() if n not in before.parameters}
     lines += [f"{n:<28}{p.value:g} {'' if p.unit == '1' else p.unit:<8}{p.description}" for n, p in new.items()]
     return [*lines, "", f"{'engines':<28}{', '.join(engines_of_neuron_rule(name))}"]
+
+
+def local_rule_in_full(name: str) -> list[str]:
+    """Lines with what a supervised local rule is: its equations and sources as its file has them, and what a synapse must know."""
+    from spiketwin.rules.local import LOCAL_RULES, local_rule, localities
+
+    rule = local_rule(name)
+    (known,) = [row for n, row in zip(LOCAL_RULES, localities(), strict=True) if n == name]
+    lines = [f"{name}: {known['rule']} ({known['source']})", "", *cleandoc(getmodule(type(rule)).__doc__ or "").splitlines(), ""]
+    lines += [f"{head:<28}{text}" for head, text in known.items() if head not in ("rule", "source")]
+    return [*lines, f"{'engines':<28}{', '.join(engines_of_local_rule(rule))}"]
 
 
 def figure(rule: PlasticityRule) -> Figure:

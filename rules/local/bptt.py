@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spiketwin.models.engines.torch.stacks import Stack
-from spiketwin.rules.local.layers import stages
+from spiketwin.rules.local.layers import check_batch, check_surrogates, stages
 from spiketwin.rules.local.lesson import Lesson, Locality, Loss
 from spiketwin.rules.losses import step_cross_entropy
 
@@ -32,12 +32,14 @@ class Bptt:
     )
 
     def __call__(self, net: Stack, x: Tensor, labels: Tensor) -> Lesson:
+        check_batch(net, x, labels)
+        check_surrogates(everyone := stages(net))
         run = net(x)
         loss = self.loss(run.output, labels)
         trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         gradients = {name: g for name, g in zip(trained, found) if g is not None}
-        return Lesson(gradients, loss.detach(), run.output.detach(), counts(run.spikes, stages(net)[-1].name))
+        return Lesson(gradients, loss.detach(), run.output.detach(), counts(run.spikes, everyone[-1].name))
 
 
 def counts(spikes, last: str) -> dict[str, Tensor]:
@@ -47,9 +49,11 @@ def counts(spikes, last: str) -> dict[str, Tensor]:
 
 def true_signals(net: Stack, x: Tensor, labels: Tensor, loss: Loss = step_cross_entropy) -> dict[str, Tensor]:
     """dE/dS_j(t) of every hidden layer without recurrence, [T, B, N]: the learning signal with which eligibility traces make the gradient of the loss."""
+    check_batch(net, x, labels)
+    check_surrogates(everyone := stages(net))
     with torch.enable_grad():
         spikes, z = {}, x
-        for stage in stages(net):
+        for stage in everyone:
             z, _ = stage.run(z)
             if not stage.is_readout:
                 spikes[stage.name] = z

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from torch import Tensor
 
@@ -27,7 +28,9 @@ from spiketwin.rules.losses import step_cross_entropy
 
 
 def local_readouts(net: Stack, seed: int, gain: float) -> dict[str, Tensor]:
-    """Hidden layer -> G [N, K], uniform within ±gain/sqrt(N)."""
+    """Hidden layer -> G [N, K], uniform within ±gain/sqrt(N). Raises ValueError for a gain that is not positive."""
+    if not 0 < gain < inf:
+        raise ValueError(f"gain = {gain} of the local read-outs must be positive and finite")
     hidden, last = hidden_and_readout(net)
     return {s.name: gain * drawn((last.size, s.size), seed, f"local read-out of {s.name}", net.like).T for s in hidden}
 

@@ -24,7 +24,7 @@ from spiketwin.models.engines.torch.stacks import Stack
 from spiketwin.models.engines.torch.stacks.chain import Chain, Pass
 from spiketwin.rules.local.bptt import counts
 from spiketwin.rules.local.feedback import drawn
-from spiketwin.rules.local.layers import stages
+from spiketwin.rules.local.layers import check_batch, check_surrogates, stages
 from spiketwin.rules.local.lesson import Lesson, Locality, Loss
 from spiketwin.rules.losses import step_cross_entropy
 
@@ -42,7 +42,9 @@ class FeedbackAlignment:
     )
 
     def __call__(self, net: Stack, x: Tensor, labels: Tensor) -> Lesson:
+        check_batch(net, x, labels)
         z, run, everyone = x, Pass(len(x)), stages(net)
+        check_surrogates(everyone)
         for stage in everyone:
             for name, part in stage.parts.items():
                 # nothing goes back beyond the first layer
@@ -86,7 +88,9 @@ class DirectFeedbackAlignment:
     locality = Locality("its states", "its states", "error of each read-out from now on, by fixed random weights", False, False, "output")
 
     def __call__(self, net: Stack, x: Tensor, labels: Tensor) -> Lesson:
+        check_batch(net, x, labels)
         z, run, (*hidden, last) = x, Pass(len(x)), stages(net)
+        check_surrogates([*hidden, last])
         spikes: dict[str, Tensor] = {}
         for stage in hidden:
             spikes[stage.name] = stage.parts(z, run)

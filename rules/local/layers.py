@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +69,26 @@ def stages(net: Stack) -> list[Stage]:
     if parts:
         raise ValueError(f"'{list(parts)[-1]}' has no neurons of this library behind it; local rules need a stack that ends with neurons")
     return found
+
+
+def check_batch(net: Stack, x: Tensor, labels: Tensor) -> None:
+    """Raises ValueError unless x is [T, B, *input_shape] with a step at least, of the network's dtype, and there are B labels."""
+    shape = net.declaration.input_shape
+    if x.ndim < 2 or not len(x) or tuple(x.shape[2:]) != shape or x.shape[1] != len(labels):
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and there are {len(labels)} labels; give [T, B, *{shape}] with a step at least, and int [B]"
+        )
+    if x.dtype != net.like.dtype:
+        raise ValueError(f"x is of {x.dtype}, the network of {net.like.dtype}; give torch.as_tensor(x).to(net.like)")
+
+
+def check_surrogates(spiking: Iterable[Stage]) -> None:
+    """Raises ValueError for a layer without surrogate: an error that came back through its spikes would be 0 everywhere."""
+    for stage in spiking:
+        if not stage.is_readout and stage.layer.network.surrogate is None:
+            raise ValueError(
+                f"'{stage.name}' has no surrogate gradient to tell how near a spike was; give stack(…, surrogate=fast_sigmoid())"
+            )
 
 
 def hidden_and_readout(net: Stack) -> tuple[list[Stage], Stage]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from spiketwin.models.engines.torch.stacks import Stack
 from spiketwin.models.engines.torch.stacks.chain import StackState
-from spiketwin.rules.local.layers import Stage, hidden_and_readout, synapses
+from spiketwin.models.spec import unknown
+from spiketwin.rules.local.layers import Stage, check_batch, hidden_and_readout, synapses
 from spiketwin.rules.local.lesson import Lesson, Loss
 from spiketwin.rules.local.traces import Correlation, Filter, Traces, filter_of, instant
 
@@ -60,16 +61,16 @@ def learn_online(
 
     x: [T, B, *input_shape].  signals: see above.  through_readout: whether the signals are errors of the read-out's membrane, which
     follows spikes with a filter, or of the spikes themselves.  chunk_steps: steps in a piece.  through: see Traces.
-    Raises ValueError for a network that traces do not serve (layers.py, traces.py).
+    Raises ValueError for x, labels or states that do not fit the network, and for one that traces do not serve (layers.py, traces.py).
     """
-    if x.ndim != 2 + len(net.declaration.input_shape) or x.shape[1] != len(labels):
-        raise ValueError(
-            f"x has shape {tuple(x.shape)} and there are {len(labels)} labels; give [T, B, *{net.declaration.input_shape}] and int [B]"
-        )
+    check_batch(net, x, labels)
     if chunk_steps < 1:
         raise ValueError(f"chunk_steps = {chunk_steps} must be at least 1")
     hidden, last = hidden_and_readout(net)
     T, everyone = len(x), [*hidden, last]
+    known = {state for stage in everyone for state in stage.layer.spec.states}
+    if strange := sorted((through or frozenset()) - known):
+        raise ValueError("through: " + unknown(strange[0], "state", net.declaration.text, sorted(known)))
     wires = {stage.name: synapses(net, stage) for stage in everyone}
     traces = {stage.name: Traces(stage, wires[stage.name], x.shape[1], through) for stage in everyone}
     between: Filter = filter_of(last) if through_readout else instant(net.like)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from spiketwin.models.engines.torch.stacks import Stack
 from spiketwin.models.engines.torch.stacks.chain import StackState
-from spiketwin.rules.local.layers import Stage, Synapses, hidden_and_readout, synapses
+from spiketwin.rules.local.layers import Stage, Synapses, check_batch, hidden_and_readout, synapses
 from spiketwin.rules.local.lesson import Lesson, Locality, Loss
 from spiketwin.rules.local.online import error_of
 from spiketwin.rules.local.traces import Traces
@@ -59,6 +59,7 @@ class Stdp:
 
     @torch.no_grad()
     def __call__(self, net: Stack, x: Tensor, labels: Tensor) -> Lesson:
+        check_batch(net, x, labels)
         hidden, last = hidden_and_readout(net)
         layers = [_Layer(stage, synapses(net, stage), self, net.dt_ms) for stage in hidden]
         wires = synapses(net, last)

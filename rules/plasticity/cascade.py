@@ -42,7 +42,7 @@ cascade = PlasticityRule(
     parameters=dict(
         window=Parameter(20, "ms", "(0, inf)", "how long a spike counts as recent"),
         ratio=Parameter(0.5, "1", "(0, 0.5]", "probability of a switch at a depth over that at the depth before"),
-        depths=Parameter(8, "1", "[1, inf)", "depths of a synapse"),
+        depths=Parameter(8, "1", "[1, inf)", "depths of a synapse", is_whole=True),
         **SWITCH,
     ),
     bounds=("0", "1"),

@@ -8,7 +8,8 @@ v_minus and v_plus are the voltage, filtered; spiketwin.models.neurons.listening
 count in mV, a_ltd per mV, a_ltp per mV². Synapses of a neuron are left alone while its voltage is low. The homeostasis of a_ltd is left out.
 The paper reads filtered voltages as they were before the spike that is under way (by a delay as long as a spike): a neuron whose spikes last declares
 v_minus and v_plus itself, so that they stand still in a spike and take it in after it. Where they do, the published curve of pairs against
-their frequency comes out.
+their frequency comes out. A neuron whose spikes take no time, as that of window() by default, hardly potentiates: give window() one whose spikes last,
+as neuron=….
 
 Source: Clopath, Büsing, Vasilaki & Gerstner 2010, Nat. Neurosci. 13:344, eq. 1-3 and the constants for visual cortex of its table 1.
 """

@@ -21,6 +21,7 @@ convergence). Lee, Panda, Srinivasan & Roy 2018, Front. Neurosci. 12:435, for su
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -42,18 +43,24 @@ class ConvolutionalSTDP:
     a_minus: float = 0.003
 
     def __post_init__(self) -> None:
-        for name, allowed in (("threshold", self.threshold > 0), ("winners", self.winners >= 1), ("radius", self.radius >= 0)):
-            if not allowed:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)} must be {'at least 1' if name == 'winners' else 'positive, or 0 for radius'}"
-                )
+        if not 0 < self.threshold < inf:
+            raise ValueError(f"threshold = {self.threshold} must be positive and finite")
+        for name, least in (("winners", 1), ("radius", 0)):
+            value = getattr(self, name)
+            if not (value >= least and value == int(value)):
+                raise ValueError(f"{name} = {value} must be a whole number, at least {least}")
         for name in ("a_plus", "a_minus"):
             # from 1 on a step could lead out of 0 … 1
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must be at least 0 and below 1")
 
     def learn(self, kernels: np.ndarray, latency: np.ndarray, steps: int) -> list[Winner]:
-        """Show one image: `kernels` [M, C, K, K] change in place. Returns who won, first winner first."""
+        """Show one image: `kernels` [M, C, K, K] change in place. Returns who won, first winner first.
+
+        latency: [C, H, W], whole steps, `steps` for inputs that stay silent.
+        Raises ValueError for shapes that do not fit, or kernels that are not within 0 … 1, which they would never return to.
+        """
+        _check(kernels, latency, steps)
         found = self.compete(*fire(kernels, latency, self.threshold, steps))
         seen = patches(latency, kernels.shape[-1])
         for w in found:
@@ -78,6 +85,18 @@ class ConvolutionalSTDP:
         return found
 
 
+def _check(kernels: np.ndarray, latency: np.ndarray, steps: int) -> None:
+    size = kernels.shape[-1]
+    if kernels.ndim != 4 or latency.ndim != 3 or kernels.shape[1:] != (len(latency), size, size) or min(latency.shape[1:]) < size:
+        raise ValueError(
+            f"kernels {kernels.shape} do not fit inputs {latency.shape}: they are [M, C, K, K] and [C, H, W], H and W at least K"
+        )
+    if steps < 1:
+        raise ValueError(f"steps = {steps} must be at least 1")
+    if not (kernels.min() >= 0 and kernels.max() <= 1):
+        raise ValueError(f"kernels lie between {kernels.min():g} and {kernels.max():g}; they must start within 0 … 1 (first_kernels)")
+
+
 class Winner(NamedTuple):
     """A neuron that won: its map and place, and the step at which it fired."""
 
@@ -96,9 +115,13 @@ def latencies(intensities: np.ndarray, steps: int) -> np.ndarray:
     """Step of the spike of each input, of the shape of the intensities: the stronger the earlier; `steps`, never, where it is 0.
 
     Inputs above 0 are ranked and shared out evenly over the steps, equal ones to the same: only order counts. One image.
-    Source: Kheradpisheh et al. 2018, section 2.2.
+    Raises ValueError for negative intensities, or fewer steps than one.  Source: Kheradpisheh et al. 2018, section 2.2.
     """
     x = np.asarray(intensities, float)
+    if not (steps >= 1 and steps == int(steps)):
+        raise ValueError(f"steps = {steps} must be a whole number, at least 1")
+    if not x.size:
+        raise ValueError(f"there are no intensities: their shape is {x.shape}")
     if not x.min() >= 0:
         raise ValueError(f"intensities lie between {x.min():g} and {x.max():g}; they must not be negative")
     found = np.full(x.shape, steps)
@@ -137,7 +160,12 @@ def first_of_maps(step: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
 
 
 def pooled(step: np.ndarray, size: int) -> np.ndarray:
-    """The earliest step of each window [M, Y // size, X // size]; what is left over at the border is dropped."""
+    """The earliest step of each window [M, Y // size, X // size]; what is left over at the border is dropped.
+
+    Raises ValueError where not one window fits.
+    """
+    if not 1 <= size <= min(step.shape[1:]):
+        raise ValueError(f"size = {size} of windows must be at least 1 and at most the smaller side of maps {step.shape}")
     m, height, width = step.shape
     cut = step[:, : height // size * size, : width // size * size]
     return cut.reshape(m, height // size, size, width // size, size).min(axis=(2, 4))

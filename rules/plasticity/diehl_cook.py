@@ -13,14 +13,23 @@ What the statements below become in the compiled engine, for an arrival at a syn
     w = clip(w - nu_pre*post1, 0, w_max)          post1 = traces[0, n], decayed to this step by exp(-dt/tau_post1) each
     w = clip(w + nu_post*pre*post2before, 0, w_max)   pre = exp(-(t - last arrival)/tau_pre), from the spike list of the input
 
+The paper compares this rule of triplets with three others, in which traces rise by 1 and a target trace tells recent inputs from the rest:
+
+    power law, of the presynaptic trace only     fires:    w <- w + nu_post (pre - target) (w_max - w)^mu
+    exponential, of the presynaptic trace only   fires:    w <- w + nu_post (pre exp(-beta w) - target exp(-beta (w_max - w)))
+    symmetric, of both traces                    arrives:  w <- w - nu_pre post1 w^mu
+                                                 fires:    as the power law
+
 `spiketwin.models.engines.compiled.plastic.rule_source(diehl_cook)` prints the code in full. The weights of each neuron
 are scaled to a sum of 78 before each image: Normalisation(COLUMN_SUM).
 
-Source: Diehl & Cook 2015, Front. Comput. Neurosci. 9:99; the constants and the order of statements are those of
-the example Diehl_Cook_2015.py of Brian2.
+Source: Diehl & Cook 2015, Front. Comput. Neurosci. 9:99, section 2.3; the constants and the order of statements are those of
+the example Diehl_Cook_2015.py of Brian2, which has the rule of triplets alone. beta is that of Querlioz et al. 2013; target and mu are ours.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import Parameter
@@ -54,4 +63,34 @@ diehl_cook = PlasticityRule(
     ),
     bounds=("0", "w_max"),
     source="Diehl & Cook 2015; Brian2's example Diehl_Cook_2015.py",
+)
+
+TRACE_ONLY = {name: diehl_cook.parameters[name] for name in ("tau_pre", "nu_post", "w_max")} | dict(
+    target=Parameter(0.4, "1", "[0, inf)", "presynaptic trace above which a synapse grows"),
+)
+MU = dict(mu=Parameter(1, "1", "[0, inf)", "exponent of the weight dependence"))
+GROWS = "w = clip(w + nu_post*(pre - target)*(w_max - w)**mu, 0, w_max)"
+
+power_law = PlasticityRule(
+    name="diehl_cook_power_law",
+    pre_traces="dpre/dt = -pre/tau_pre : 1",
+    on_pre="pre += 1",
+    on_post=GROWS,
+    parameters=TRACE_ONLY | MU,
+    bounds=("0", "w_max"),
+    source="Diehl & Cook 2015, section 2.3",
+)
+exponential = replace(
+    power_law,
+    name="diehl_cook_exponential",
+    on_post="w = clip(w + nu_post*(pre*exp(-beta*w) - target*exp(-beta*(w_max - w))), 0, w_max)",
+    parameters=TRACE_ONLY | dict(beta=Parameter(3, "1", "[0, inf)", "strength of the weight dependence")),
+)
+symmetric = replace(
+    power_law,
+    name="diehl_cook_symmetric",
+    post_traces="dpost1/dt = -post1/tau_post1 : 1",
+    on_pre="pre += 1; w = clip(w - nu_pre*post1*w**mu, 0, w_max)",
+    on_post=f"{GROWS}; post1 += 1",
+    parameters=TRACE_ONLY | MU | {name: diehl_cook.parameters[name] for name in ("tau_post1", "nu_pre")},
 )

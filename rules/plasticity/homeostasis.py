@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spiketwin.models.plasticity import PlasticityRule
-from spiketwin.models.spec import Parameter, SpecError
+from spiketwin.models.plasticity import WEIGHT, PlasticityRule
+from spiketwin.models.spec import Parameter, SpecError, parse_statements
 
 scaling = PlasticityRule(
     name="synaptic_scaling",
@@ -34,11 +34,13 @@ scaling = PlasticityRule(
 
 
 def together(*rules: PlasticityRule, name: str = "") -> PlasticityRule:
-    """One rule that does what each of these does, in this order.
+    """One rule that does what each of these does, in this order. Where they go on in every step under different conditions, each keeps its own.
 
     Parameters of one name must be equal in all of them, except that w_max and bounds are those of the first.
-    Raises SpecError when two rules use one name for different things.
+    Raises SpecError when two rules use one name for different things, or for no rule at all.
     """
+    if not rules:
+        raise SpecError("together() needs one rule at least, such as together(rule('pair_additive'), rule('synaptic_scaling'))")
     first, *others = rules
     made = first
     for other in others:
@@ -52,12 +54,10 @@ def together(*rules: PlasticityRule, name: str = "") -> PlasticityRule:
             raise SpecError(
                 f"rules '{made.name}' and '{other.name}' both have a trace or state '{sorted(own)[0]}'; rename it in one of them"
             )
-        if made.every_step_if != other.every_step_if and made.every_step and other.every_step:
-            raise SpecError(
-                f"rules '{made.name}' and '{other.name}' go on in every step under different conditions; write one rule by hand"
-            )
         if made.efficacy and other.efficacy:
             raise SpecError(f"rules '{made.name}' and '{other.name}' both say what a spike transmits; keep one of them")
+        if made.every_step_if != other.every_step_if and made.every_step and other.every_step:
+            made, other = unconditional(made), unconditional(other)
         joined = {
             field: "\n".join(text for text in (getattr(made, field), getattr(other, field)) if text.strip())
             for field in ("on_pre", "on_post", "pre_traces", "post_traces", "synapse_states", "every_step")
@@ -73,3 +73,19 @@ def together(*rules: PlasticityRule, name: str = "") -> PlasticityRule:
             source=f"{made.source}; {other.source}",
         )
     return replace(made, name=name) if name else made
+
+
+def unconditional(rule: PlasticityRule) -> PlasticityRule:
+    """The same rule, whose statements of every step say themselves when they hold. All its synapses are then looked at in
+    every step, and what the statements compute must be finite also where they do not hold."""
+    if not rule.every_step_if:
+        return rule
+    holds, lines = f"int({rule.every_step_if})", []
+    for s in parse_statements(rule.every_step, "every_step"):
+        if s.target not in (WEIGHT, *rule.memory):  # an intermediate result
+            lines.append(f"{s.target} {s.operator} {s.expression}")
+        elif s.operator == "=":
+            lines.append(f"{s.target} = {holds}*({s.expression}) + (1 - {holds})*{s.target}")
+        else:
+            lines.append(f"{s.target} {s.operator} {holds}*({s.expression})")
+    return replace(rule, every_step="\n".join(lines), every_step_if="")

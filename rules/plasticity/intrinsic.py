@@ -26,7 +26,7 @@ def intrinsic(neuron: NeuronSpec, *, rho_ip: float | str = "5 Hz", step_ip: floa
 
     rho_ip: rate that it shall have, in Hz or as text.  step_ip: rise of the threshold at a spike, in mV (a number where the membrane has
     no unit), or as text; .1 mV or .01 by default. Both are parameters of the neuron, and theta_ip is a state that starts at 0.
-    Raises SpecError where the threshold is not of the form 'v > …', or the neuron has it already.
+    Raises SpecError where the threshold is not of the form 'v > …' or only notes spikes, or the neuron has it already.
     """
     if "theta_ip" in neuron.states:
         raise SpecError(f"'{neuron.name}' has intrinsic plasticity already; give it once")
@@ -35,6 +35,11 @@ def intrinsic(neuron: NeuronSpec, *, rho_ip: float | str = "5 Hz", step_ip: floa
         raise SpecError(
             f"the threshold '{neuron.threshold}' of '{neuron.name}' is not of the form 'v > …' with a state v in volt or without unit: "
             "intrinsic plasticity shifts such a threshold; take a model that has one"
+        )
+    if not neuron.reset.strip():
+        raise SpecError(
+            f"the threshold '{neuron.threshold}' of '{neuron.name}' resets nothing: it only notes spikes that the neuron's currents make, and "
+            "shifting it would not change how excitable the neuron is; take a model with a reset"
         )
     membrane, comparison, level = match.groups()
     unit, step = UNITS[neuron.si_unit(membrane)]

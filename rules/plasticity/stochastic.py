@@ -24,7 +24,7 @@ from math import log2
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import Parameter
 
-LEVELS = dict(levels=Parameter(2, "1", "[2, inf)", "values that a weight may take, from 0 to 1"))
+LEVELS = dict(levels=Parameter(2, "1", "[2, inf)", "values that a weight may take, from 0 to 1", is_whole=True))
 SWITCH = dict(
     p_plus=Parameter(0.1, "1", "[0, 1]", "largest probability of a step up"),
     p_minus=Parameter(0.05, "1", "[0, 1]", "largest probability of a step down"),
@@ -33,8 +33,9 @@ UP, DOWN = "clip(w + 1/(levels - 1), 0, 1)", "clip(w - 1/(levels - 1), 0, 1)"
 
 
 def bits_per_synapse(rule: PlasticityRule) -> float:
-    """Bits that a weight of the rule needs: log2 of its levels, 32 for a real weight in single precision."""
-    return log2(rule.values["levels"]) if "levels" in rule.parameters else 32.0
+    """Bits that a synapse of the rule keeps: log2 of its levels, or of the depths of its two; 32 for a real weight in single precision."""
+    states = rule.values.get("levels") or 2 * rule.values.get("depths", 0)
+    return log2(states) if states else 32.0
 
 
 def chosen(p: str, then: str) -> str:

@@ -10,6 +10,7 @@ from spiketwin.models import Network, Population, Projection, Spikes, SpikeSourc
 from spiketwin.models.neurons import lif_delta
 from spiketwin.models.spec import SpecError
 from spiketwin.rules.plasticity.cascade import cascade
+from spiketwin.rules.plasticity.stochastic import bits_per_synapse
 from spiketwin.rules.protocols import Protocol, weight_changes
 
 SURE = cascade.with_parameters(p_plus=1, p_minus=1)
@@ -107,3 +108,10 @@ def test_mistakes_are_named():
         cascade.with_parameters(ratio=0.7)
     with pytest.raises(SpecError, match="depths"):
         cascade.with_parameters(depths=0)
+    with pytest.raises(SpecError, match="parameter 'depths' = 2.5 must be a whole number"):
+        cascade.with_parameters(depths=2.5)
+
+
+def test_depths_are_kept_in_bits():
+    """Eight depths of two weights: sixteen states."""
+    assert bits_per_synapse(cascade) == 4 and bits_per_synapse(cascade.with_parameters(depths=1)) == 1

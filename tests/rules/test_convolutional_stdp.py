@@ -122,11 +122,38 @@ def test_what_the_next_layer_hears():
     ("changed", "message"),
     [
         (dict(threshold=0.0), "threshold = 0.0 must be positive"),
-        (dict(threshold=1.0, winners=0), "winners = 0 must be at least 1"),
-        (dict(threshold=1.0, radius=-1), "radius = -1 must be"),
+        (dict(threshold=np.nan), "threshold = nan must be positive"),
+        (dict(threshold=1.0, winners=0), "winners = 0 must be a whole number, at least 1"),
+        (dict(threshold=1.0, winners=1.5), "winners = 1.5 must be a whole number"),
+        (dict(threshold=1.0, radius=-1), "radius = -1 must be a whole number, at least 0"),
+        (dict(threshold=1.0, radius=np.nan), "radius = nan must be"),
         (dict(threshold=1.0, a_plus=1.0), "a_plus = 1.0 must be at least 0 and below 1"),
     ],
 )
 def test_mistakes_are_named(changed, message):
     with pytest.raises(ValueError, match=message):
         ConvolutionalSTDP(**changed)
+
+
+def test_inputs_that_do_not_fit_are_named():
+    rule, kernels, latency = ConvolutionalSTDP(1.0), first_kernels(2, 1, 3, np.random.default_rng(0)), np.zeros((1, 6, 6), int)
+    for wrong in (latency[0], latency.repeat(2, axis=0), latency[:, :2, :2]):
+        with pytest.raises(ValueError, match=r"kernels \(2, 1, 3, 3\) do not fit inputs"):
+            rule.learn(kernels, wrong, 5)
+    with pytest.raises(ValueError, match=r"kernels \(2, 1, 2, 3\) do not fit inputs"):
+        rule.learn(kernels[:, :, :2], latency, 5)
+    for factor in (np.nan, -1, 3):
+        with pytest.raises(ValueError, match="they must start within 0 … 1"):
+            rule.learn(factor * kernels, latency, 5)
+    with pytest.raises(ValueError, match="steps = 0 must be at least 1"):
+        rule.learn(kernels, latency, 0)
+    for steps in (0, 2.5):
+        with pytest.raises(ValueError, match=f"steps = {steps} must be a whole number"):
+            latencies(np.ones(3), steps)
+    with pytest.raises(ValueError, match="must not be negative"):
+        latencies(np.array([np.nan, 1.0]), 4)
+    with pytest.raises(ValueError, match="there are no intensities"):
+        latencies(np.zeros((0, 3)), 4)
+    for size in (0, 7):
+        with pytest.raises(ValueError, match=f"size = {size} of windows"):
+            pooled(latency, size)

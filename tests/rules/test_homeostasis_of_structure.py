@@ -112,5 +112,9 @@ def test_what_a_neuron_becomes_and_what_cannot():
         intrinsic(made)
     with pytest.raises(SpecError, match="the threshold '' of 'leaky_readout' is not of the form"):
         intrinsic(neuron("leaky_readout"))
-    with pytest.raises(SpecError, match="lies outside"):
-        intrinsic(lif_delta, rho_ip=-1)
+    for name in ("hh_1952", "hh_neuron", "hh_traub_miles"):
+        with pytest.raises(SpecError, match=f"of '{name}' resets nothing: it only notes spikes"):
+            intrinsic(neuron(name))
+    for wrong in (-1, np.nan):
+        with pytest.raises(SpecError, match="lies outside"):
+            intrinsic(lif_delta, rho_ip=wrong)

@@ -14,6 +14,7 @@ from spiketwin.rules.local import (
     Bptt,
     Decolle,
     DirectFeedbackAlignment,
+    EProp,
     FeedbackAlignment,
     Lesson,
     Neuromodulated,
@@ -22,6 +23,7 @@ from spiketwin.rules.local import (
     local_rule,
     localities,
     surprise,
+    true_signals,
 )
 from spiketwin.rules.local.decolle import local_readouts
 from spiketwin.rules.local.feedback import drawn
@@ -177,6 +179,42 @@ def test_every_rule_learns_a_toy_task(name):
                 p.grad = None
     assert losses[0] > 0.9 and losses[-1] < 0.6 * losses[0]
     assert all(counts.shape[0] == 12 and counts.sum() > 0 for counts in lesson.counts.values())
+
+
+@pytest.mark.parametrize("name", LOCAL_RULES)
+def test_bad_input_is_named(name):
+    net, rule, x = net_of("FC9-FC8-FC3"), local_rule(name), spikes()
+    for wrong in (x[0], x[:, :, :5], x.flatten(), x[:0]):
+        with pytest.raises(ValueError, match=r"x has shape .* give \[T, B, \*\(7,\)\] with a step at least"):
+            rule(net, wrong, LABELS)
+    with pytest.raises(ValueError, match="there are 3 labels"):
+        rule(net, x, LABELS[:3])
+    with pytest.raises(ValueError, match="x is of torch.float32, the network of torch.float64"):
+        rule(net, x.float(), LABELS)
+    with pytest.raises(ValueError, match="labels lie in 1 … 3; give 0 … 2 for 3 classes"):
+        rule(net, x, LABELS + 1)
+    with pytest.raises(ValueError, match="holds NaN or infinite values"):
+        rule(net, x * torch.nan, LABELS)
+
+
+@pytest.mark.parametrize("name", [n for n in LOCAL_RULES if n != "stdp"])
+def test_without_a_surrogate_no_error_comes_back(name):
+    """STDP needs none: it has no error."""
+    bare = stack("FC9-FC3", dt_ms=1.0, input_shape=(7,), neuron=leaky(), readout=leaky_integrator(), dtype=DOUBLE, seed=0)
+    with pytest.raises(ValueError, match="'neurons1' has no surrogate gradient to tell how near a spike was"):
+        local_rule(name)(bare, spikes(), LABELS)
+
+
+def test_bad_constants_are_named():
+    net, x = net_of("FC9-FC3"), spikes()
+    for gain in (0, -1, float("nan"), float("inf")):
+        for rule in (Decolle(gain=gain), Neuromodulated(gain=gain)):
+            with pytest.raises(ValueError, match=f"gain = {gain} of the local read-outs must be positive"):
+                rule(net, x, LABELS)
+    with pytest.raises(ValueError, match="through: unknown state 'theta' of 'FC9-FC3'"):
+        EProp(through=frozenset({"theta"}))(net, x, LABELS)
+    with pytest.raises(ValueError, match="x has shape"):
+        true_signals(net, x[0], LABELS)
 
 
 def test_a_lesson_fits_an_optimiser():

@@ -9,12 +9,25 @@ from math import exp
 import numpy as np
 import pytest
 
-from spiketwin.models import Network, Parameter, Population, Projection, SpecError, Spikes, SpikeSource, UnitError, get_engine, neuron
+from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND, Config, compare
+from spiketwin.models import (
+    Network,
+    Parameter,
+    PoissonSource,
+    Population,
+    Projection,
+    SpecError,
+    Spikes,
+    SpikeSource,
+    UnitError,
+    get_engine,
+    neuron,
+)
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.network import Convolution
 from spiketwin.models.plasticity import Normalisation, PlasticityRule
 from spiketwin.rules import RULES, rule
-from spiketwin.rules.plasticity.diehl_cook import diehl_cook
+from spiketwin.rules.plasticity.diehl_cook import diehl_cook, exponential, power_law, symmetric
 
 TAU = {"tau": Parameter(20, "ms", "(0, inf)"), "eta": Parameter(0.01)}
 
@@ -74,8 +87,15 @@ def test_a_rule_is_data():
     assert made.with_parameters(tau="10 ms", eta=0.5).values == pytest.approx({"tau": 0.01, "eta": 0.5})
     with pytest.raises(SpecError, match="unknown parameter 'etta'"):
         made.with_parameters(etta=1)
-    with pytest.raises(SpecError, match="lies outside"):
-        made.with_parameters(tau=-1)
+    for wrong in (-1, 0, np.nan, np.inf, "-5 ms"):
+        with pytest.raises(SpecError, match="lies outside"):
+            made.with_parameters(tau=wrong)
+    with pytest.raises(SpecError, match="is one number for all synapses; got"):
+        made.with_parameters(tau=[10, 20])
+    with pytest.raises(SpecError, match="volt where ms"):
+        made.with_parameters(tau="10 mV")
+    with pytest.raises(SpecError, match="bounds of 'reward_izhikevich' are 2 and 1: the first must be the smaller one; swap them"):
+        rule("reward_izhikevich").with_parameters(w_min=2)
 
 
 def test_what_a_synapse_and_what_a_neuron_must_compute():
@@ -115,6 +135,13 @@ def plastic(weights=((0.5,),), receptor="v", target="lif_delta", **options):
         (lambda: plastic(np.array([[1.5]])), "1 weights of 'learning', such as 1.5, lie outside the bounds 0 … 1"),
         (lambda: plastic(np.array([[0.5]]), rule=None, normalisation=Normalisation(1)), "a normalisation but no rule"),
         (lambda: plastic(Convolution(np.full((1, 1, 1, 1), 0.5), 1, 1)), "give each synapse its own, weights.to_sparse()"),
+        (lambda: plastic(rule="pair_additive"), "rule = 'pair_additive' of 'learning' is no PlasticityRule; take one by its name"),
+        (lambda: plastic(normalisation=78.0), "normalisation = 78.0 of 'learning' is none; give Normalisation"),
+        (
+            lambda: plastic(rule=rule("reward_izhikevich")),
+            r"unknown state of the target 'd' of 'lif_delta'.*listening\(neuron, rule.post_states\) adds it",
+        ),
+        (lambda: plastic(rule=rule("clopath")), r"the target 'v_minus' of .*listening\(neuron, rule.post_states\) adds it"),
         (lambda: Normalisation(0), "total = 0 of a normalisation must be positive"),
         (lambda: Normalisation(1, -5), "every_ms = -5"),
         (lambda: plastic(np.array([[0.5]]), rule=declare(post_states={"u": "volt"})), "unknown state of the target 'u' of 'lif_delta'"),
@@ -132,6 +159,23 @@ def plastic(weights=((0.5,),), receptor="v", target="lif_delta", **options):
 def test_a_projection_that_a_rule_cannot_serve_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_places_of_a_convolution_learn_each_for_itself():
+    """A convolution's synapses, with a weight each, in all engines; what was one number of the kernel becomes one for each place."""
+    rng = np.random.default_rng(0)
+    shared = Convolution(rng.uniform(0.3, 0.7, (2, 1, 3, 3)), 5, 5)
+    cells = Population("cells", neuron("cuba_lif"), 18, {"r": 8}, {"i_ext": rng.uniform(2.2e-9, 2.9e-9, 18)})
+    made = rule("pair_additive").with_parameters(eta=0.05)
+    learning = Projection("input", "cells", shared.to_sparse(), "i_syn", "nA", 2.0, name="learning", rule=made)
+    network = Network([cells], [learning], [PoissonSource("input", 25, 20.0)])
+    runs = [get_engine(name).run(network, dt_ms=1.0, scheme="exact", duration_ms=600, seed=1) for name in ("brian", "compiled", "torch")]
+    first, *others = (run.weights["learning"][0] for run in runs)
+    assert first.shape == (2 * 9 * 9,) and len(runs[0].spikes["cells"]) > 50
+    assert all(np.abs(first - other).max() < 1e-12 for other in others)
+    at = 5 * np.arange(3)[:, None] + np.arange(3)  # the input under the kernel's first number, at each place of map 0
+    before, after = (m.toarray()[np.arange(9), at.ravel()] for m in (shared.to_sparse(), learning.matrix(first)))
+    assert np.ptp(before) == 0 and np.ptp(after) > 0.05
 
 
 def test_the_engine_whose_weights_stand_still_says_so():
@@ -198,6 +242,34 @@ def test_pairs_of_diehl_and_cook_by_hand(engine, pre, post, delay_ms, change):
     _, last = weights_after(engine, pre, post, delay_ms=delay_ms)
     # 1e-15: a sum of a few numbers below 1
     assert last == pytest.approx(W + change, abs=1e-15, rel=0)
+
+
+def test_the_three_other_rules_of_diehl_and_cook_by_hand():
+    """Inputs at 10 and 20, spikes at 15 and 22: pre = e^(-5/20), then e^(-12/20) + e^(-2/20); post1 = e^(-5/20) at the second input."""
+    pre, post = [exp(-5 / 20), exp(-12 / 20) + exp(-2 / 20)], exp(-5 / 20)
+
+    def grown(w, x):
+        return w + 0.1 * (x - 0.4) * (1 - w) ** 0.5
+
+    changed = {"nu_post": 0.1, "mu": 0.5}
+    last = weights_after("compiled", [10, 20], [15, 22], made=power_law.with_parameters(**changed))[1]
+    assert last == pytest.approx(grown(grown(W, pre[0]), pre[1]), rel=1e-12)
+    last = weights_after("compiled", [10, 20], [15, 22], made=symmetric.with_parameters(nu_pre=0.2, **changed))[1]
+    w = grown(W, pre[0])
+    assert last == pytest.approx(grown(w - 0.2 * post * w**0.5, pre[1]), rel=1e-12)
+    w = W
+    for x in pre:
+        w += 0.1 * (x * exp(-3 * w) - 0.4 * exp(-3 * (1 - w)))
+    assert weights_after("compiled", [10, 20], [15, 22], made=exponential.with_parameters(nu_post=0.1))[1] == pytest.approx(w, rel=1e-12)
+    # of what was silent, a spike takes from a synapse
+    assert weights_after("compiled", [], [15], made=power_law)[1] == pytest.approx(W - 0.01 * 0.4 * W, rel=1e-12)
+
+
+@pytest.mark.parametrize("made", [power_law, exponential, symmetric], ids=lambda r: r.name)
+def test_they_are_equal_in_all_engines(made):
+    found = compare(Config(duration_ms=600.0), made.with_parameters(nu_post=0.1), 0)
+    assert found["spikes"] > 20 and found["moved"] > 20
+    assert found["differing"] == 0 and found["difference"] < BOUND and found["membrane"] < BOUND
 
 
 @pytest.mark.parametrize("engine", ["brian", "compiled"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from spiketwin.experiments.studies.learning_rules.rules_in_engines import BOUND, LIVELY, Config, compare
 from spiketwin.models import Network, Parameter, PoissonSource, Population, Projection, SpecError, Spikes, SpikeSource, get_engine, neuron
 from spiketwin.models.engines.compiled import CompiledEngine
 from spiketwin.models.neurons import cuba_lif, if_neuron, lif_delta
@@ -15,6 +16,7 @@ from spiketwin.models.neurons.listening import listening, modulated
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.rules import RULES, frequency_curve, rule, together, window
 from spiketwin.rules.plasticity.calcium import CURVES
+from spiketwin.rules.plasticity.homeostasis import unconditional
 from spiketwin.rules.plasticity.stochastic import bits_per_synapse
 from spiketwin.rules.protocols import Protocol, pairs, weight_changes
 
@@ -65,6 +67,20 @@ def test_a_protocol_that_cannot_be_run_is_refused():
         weight_changes(rule("pair_additive"), [Protocol([0.0], [5.0])], engine="compiled")
     with pytest.raises(ValueError, match="asks for 2 postsynaptic spikes, but 'lif_delta' fired 1 times"):
         weight_changes(rule("pair_additive"), [Protocol([50.0], [60.0, 60.04])], engine="compiled")
+    with pytest.raises(ValueError, match="60 pairs at inf Hz"):
+        frequency_curve(rule("pair_additive"), [np.inf])
+    with pytest.raises(ValueError, match="count = 2.5 pairs must be a whole number"):
+        pairs(10, count=2.5)
+    for name in ("pair_additive", "calcium"):  # event by event, and in an engine
+        with pytest.raises(ValueError, match=f"weight = 5 is not a number within the bounds 0 … 1 of rule '{name}'"):
+            window(rule(name), [10], weight=5)
+        with pytest.raises(ValueError, match="weight = nan is not a number"):
+            window(rule(name), [10], weight=np.nan)
+        with pytest.raises(ValueError, match="protocol 1 has a spike at nan ms"):
+            window(rule(name), [10, np.nan])
+        assert window(rule(name), []).change.shape == (0,)
+    with pytest.raises(ValueError, match="dt_ms = 0 must be positive"):
+        window(rule("calcium"), [10], dt_ms=0)
 
 
 # -- triplets -----------------------------------------------------------------------------------------------
@@ -77,6 +93,25 @@ def test_pairs_and_triplets_of_the_hippocampal_set():
     at = 100 + 1000 * np.arange(60.0)
     two, one = np.sort(np.concatenate([at, at + 10])), at + 5
     np.testing.assert_allclose(weight_changes(made, [Protocol(two, one), Protocol(one, two)]), [0.043, 0.358], atol=5.1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "a2", "a3", "tau_x", "tau_y"),  # (a+, a-) and ms: the full models of tables 3 and 4
+    [
+        ("triplet_cortex", (5e-10, 7e-3), (6.2e-3, 2.3e-4), 101, 125),
+        ("triplet_cortex_nearest", (8.8e-11, 6.6e-3), (5.3e-2, 3.1e-3), 714, 40),
+        ("triplet_hippocampus", (6.1e-3, 1.6e-3), (6.7e-3, 1.4e-3), 946, 27),
+        ("triplet_hippocampus_nearest", (4.6e-3, 3e-3), (9.1e-3, 7.5e-9), 575, 47),
+    ],
+)
+def test_triplets_by_hand(name, a2, a3, tau_x, tau_y):
+    """The neuron fires at 90, 115 and 120 ms, spikes arrive at 100 and 110. Of nearest spikes, each meets the last one of either side."""
+    all_count = not name.endswith("nearest")
+    arrivals = exp(-10 / 33.7) * a2[1] + exp(-20 / 33.7) * (a2[1] + a3[1] * exp(-10 / tau_x))
+    r1 = [exp(-near / 16.8) + all_count * exp(-(near + 10) / 16.8) for near in (5, 10)]
+    o2 = [exp(-25 / tau_y), exp(-5 / tau_y) + all_count * exp(-30 / tau_y)]
+    fired = sum(r * (a2[0] + a3[0] * o) for r, o in zip(r1, o2, strict=True))
+    assert weight_changes(rule(name), [Protocol([100, 110], [90, 115, 120])])[0] == pytest.approx(fired - arrivals, rel=1e-9)
 
 
 def test_post_before_pre_turns_to_potentiation_as_pairs_come_faster():
@@ -96,6 +131,23 @@ def test_inhibitory_rule_by_hand():
     near = 0.01 * exp(-0.5)
     changes = weight_changes(rule("inhibitory"), [Protocol([100], []), pairs(10, count=1), pairs(-10, count=1)])
     np.testing.assert_allclose(changes, [-0.002, near - 0.002, near - 0.002], rtol=1e-9)
+
+
+def test_rules_of_rates_by_hand():
+    """Spikes arrive at 100 and 110 ms, the neuron fires at 115, 125 and 135; traces decay with 100 ms, the threshold of BCM with 10 s."""
+    x = [exp(-near / 100) + exp(-(near + 10) / 100) for near in (5, 15, 25)]
+    y = [0, exp(-0.1), exp(-0.2) + exp(-0.1)]  # as before each spike
+
+    def change(name):
+        return weight_changes(rule(name), [Protocol([100, 110], [115, 125, 135])])[0]
+
+    assert change("hebb") == pytest.approx(1e-3 * sum(x), rel=1e-9)
+    w = 0.5
+    for a, b in zip(x, y, strict=True):
+        w += 1e-3 * (a - w * b)
+    assert change("oja") == pytest.approx(w - 0.5, rel=1e-9)
+    theta = exp(-0.1) * 0.1 / 10 * exp(-10 / 10_000)  # what the second spike left for the third; the first left nothing
+    assert change("bcm") == pytest.approx(1e-3 * (x[1] * y[1] + x[2] * (y[2] - theta)), rel=1e-9)
 
 
 def test_eligibility_waits_for_reward():
@@ -124,6 +176,16 @@ def test_eligibility_waits_for_reward():
     assert change[1] == 0
 
 
+def test_the_window_of_a_rewarded_rule_is_that_of_its_eligibility():
+    """While the neuromodulator is held at d, a pair leaves c, which earns eta d c tau_c = 1/s · .1 · 25 ms c."""
+    made = rule("reward_florian")
+    up, down = np.exp(-DELTAS_MS[4:] / 20), -np.exp(DELTAS_MS[:4] / 20)
+    found = window(made, DELTAS_MS, count=1).change
+    # Euler in steps of .1 ms of tau_c, of which 200 ms leave exp(-8)
+    np.testing.assert_allclose(found, 1.0 * 0.1 * 0.025 * np.array([*down, *up]), rtol=5e-3)
+    np.testing.assert_allclose(window(made, DELTAS_MS, count=1, modulator=-0.2).change, -2 * found, rtol=1e-9)
+
+
 def test_calcium_counts_time_above_the_threshold():
     """One presynaptic spike of size 2 lies above theta_d = 1 for 20 ms ln 2: w = 1/2 shrinks by exp(-200 · 20 ms ln 2/150 s)."""
     made = rule("calcium").with_parameters(c_pre=2, gamma_p=0)
@@ -131,17 +193,35 @@ def test_calcium_counts_time_above_the_threshold():
     assert change == pytest.approx(0.5 * (exp(-200 * 0.02 * np.log(2) / 150) - 1), rel=3e-3)  # steps of .01 ms; the wells hardly pull
 
 
-def test_calcium_windows_have_the_shapes_of_the_paper():
-    """Signs of the change by 60 pairs at 1 Hz. D: .6 + .6 exp(-dt/20 ms) passes theta_d = 1 where pairs are closer than 8.1 ms."""
-
-    def shape(name, *deltas):
-        made, late_ms = CURVES[name]
-        protocols = [Protocol(p.pre_ms + late_ms, p.post_ms) for p in (pairs(d) for d in deltas)]
-        return np.sign(np.round(weight_changes(made, protocols), 3)).tolist()
-
-    assert shape("DP", -20, 10) == [-1, 1]
-    assert shape("P", -20, 10) == [1, 1]
-    assert shape("D", -40, -5, 5, 40) == [0, -1, -1, 0]
+@pytest.mark.parametrize(
+    ("name", "deltas", "signs"),
+    [
+        ("DP", (-40, -20, 10, 30), "--++"),
+        ("DPD", (-60, -20, -10, 5, 20, 30, 60), "0--+--0"),
+        ("DPD'", (-40, -10, 5, 20, 40), "--+--"),
+        ("P", (-80, -20, 0, 20, 80), "0+++0"),
+        ("D", (-40, -10, -5, 0, 5, 10, 40), "00---00"),  # .6 + .6 exp(-dt/20 ms) passes theta_d = 1 where pairs are closer than 8.1 ms
+        ("D'", (-40, -10, 10, 40), "----"),
+    ],
+)
+def test_calcium_windows_are_those_of_the_paper(name, deltas, signs):
+    """60 pairs at 1 Hz, all six sets of constants: the shapes of fig. 2, and the size that follows from the times a and b that a pair's
+    calcium spends above theta_p and theta_d. It moves w by gamma_p a (1 - w) - gamma_d b w, per tau; then the wells pull for a second."""
+    made, late_ms = CURVES[name]
+    protocols = [Protocol(p.pre_ms + late_ms, p.post_ms) for p in (pairs(d) for d in deltas)]
+    found, c = weight_changes(made, protocols, dt_ms=0.02), made.values
+    assert "".join("-0+"[int(x) + 1] for x in np.sign(np.round(found, 3))) == signs
+    at = np.arange(-100, 900, 0.01)  # ms since a pair's presynaptic spike, late_ms before its calcium
+    for delta, change in zip(deltas, found, strict=True):
+        rises = ((late_ms, c["c_pre"]), (delta, c["c_post"]))
+        level = sum(jump * np.exp(-(at - t) / 20) * (at >= t) for t, jump in rises)
+        up, down = (c[gamma] * np.mean(level > c[theta]) for gamma, theta in (("gamma_p", "theta_p"), ("gamma_d", "theta_d")))
+        w, push = 0.5, up + down
+        for _ in range(60):
+            w = up / push + (w - up / push) * exp(-push / 150) if push else w
+            w -= w * (1 - w) * (0.5 - w) / 150
+        # times above the thresholds are wrong by a step of .02 ms in each pair, of some 10 ms
+        assert change == pytest.approx(w - 0.5, abs=60 * (c["gamma_p"] + c["gamma_d"]) * 0.02e-3 / 150), delta
 
 
 def test_short_term_plasticity_follows_the_recursion_of_the_paper():
@@ -189,6 +269,15 @@ def test_a_window_depresses_what_was_silent():
     assert weight_changes(made, [recent, long_ago, never], weight=0.0).tolist() == [1, 0, 0]
 
 
+def test_a_graded_window_goes_up_the_more_rarely_the_longer_ago():
+    """At +10 ms a share p_plus exp(-1/2) goes up, none down; at +30 ms, outside the window, a share p_minus goes down."""
+    made, n = rule("stochastic_graded").with_parameters(p_plus=0.6, p_minus=0.3), 2000
+    for delta, start, p, step in ((10, 0.0, 0.6 * exp(-0.5), 1), (10, 1.0, 0, -1), (30, 1.0, 0.3, -1), (30, 0.0, 0, 1)):
+        changes = weight_changes(made, [pairs(delta, count=1)] * n, weight=start)
+        assert set(changes) <= {0.0, step}
+        assert abs((changes == step).mean() - p) <= 4 * np.sqrt(p * (1 - p) / n)
+
+
 def test_levels_and_their_bits():
     made = rule("stochastic_traces").with_parameters(levels=5, p_plus=1, p_minus=1)
     # a trace of nearest spikes 1e-3 ms away is 1 but for 5e-5: each pair moves by one level of four
@@ -196,6 +285,10 @@ def test_levels_and_their_bits():
     np.testing.assert_allclose(changes, [0.25, 0.5, 0.75])
     assert bits_per_synapse(rule("stochastic_traces")) == 1 and bits_per_synapse(rule("pair_additive")) == 32
     assert bits_per_synapse(made) == pytest.approx(np.log2(5))
+    with pytest.raises(SpecError, match="parameter 'levels' = 2.5 must be a whole number within"):
+        made.with_parameters(levels=2.5)
+    with pytest.raises(SpecError, match="lies outside"):
+        made.with_parameters(levels=1)
 
 
 # -- rates ----------------------------------------------------------------------------------------------------
@@ -220,8 +313,25 @@ def test_rules_compose():
     alone = weight_changes(rule("pair_additive"), [pairs(10, count=1)])[0]
     # scaling a silent neuron's weight of .5 for the some 300 ms of the protocol adds .5 · 300/100,000
     assert weight_changes(both, [pairs(10, count=1)])[0] == pytest.approx(alone + 0.5 * 0.3 / 100, rel=0.1)
+    with pytest.raises(SpecError, match="needs one rule at least"):
+        together()
     with pytest.raises(SpecError, match="both have a trace or state 'x'"):
         together(rule("pair_additive"), rule("inhibitory"))
+
+
+@pytest.mark.parametrize("name", ["clopath", "reward_florian"])
+def test_rules_with_a_condition_compose_with_rules_without(name):
+    """What holds now and then, beside what always holds: each as alone, and equal in all engines."""
+    made = rule(name).with_parameters(**LIVELY.get(name, {}))
+    protocols = [pairs(d, count=5, rate_hz=20) for d in (10, -10)]
+    alone = weight_changes(made, protocols, dt_ms=0.5)
+    np.testing.assert_allclose(weight_changes(unconditional(made), protocols, dt_ms=0.5), alone, rtol=1e-12)
+    resting = RULES["synaptic_scaling"].with_parameters(tau_scaling="1e9 second")
+    np.testing.assert_allclose(weight_changes(together(made, resting), protocols, dt_ms=0.5), alone, rtol=1e-6)
+    both = together(made, RULES["synaptic_scaling"].with_parameters(tau_rate="1 second", tau_scaling="2 second"))
+    found = compare(Config(duration_ms=400), both, 0)
+    assert found["spikes"] > 50 and found["moved"] > 50 and (alone != 0).all()
+    assert found["differing"] == 0 and found["difference"] < BOUND
 
 
 # -- what a rule may ask for ------------------------------------------------------------------------------------

@@ -24,8 +24,10 @@ def test_the_listing_has_every_rule_with_its_engines():
     for name, made in RULES.items():
         (line,) = [x for x in lines if x.split()[:1] == [name]]
         assert "brian, torch, compiled" in line and made.source in line
-    (line,) = [x for x in lines if x.startswith("  DECOLLE ")]
-    assert line.split("  ")[-1].strip() and " torch " in line
+    for name in LOCAL_RULES:
+        (line,) = [x for x in lines if x.split("  ")[1:2] == [name]]
+        assert line.split("  ")[-1].strip() == local_rule(name).source and " torch " in line
+    assert any("Normalisation(total)" in x for x in lines)
     assert any(x.split()[:1] == ["intrinsic"] and "Triesch" in x for x in lines)
 
 
@@ -36,3 +38,12 @@ def test_rules_in_full():
     with pytest.raises(ValueError, match="'intrinsic' is a rule of neurons: call intrinsic"):
         rule("intrinsic")
     assert base.ENGINES[0] == "brian"
+
+
+@pytest.mark.parametrize("name", LOCAL_RULES)
+def test_local_rules_in_full(name):
+    lines = table.local_rule_in_full(name)
+    made = local_rule(name)
+    assert lines[0] == f"{name}: {made.name} ({made.source})" and lines[-1].split() == ["engines", "torch"]
+    assert any(line.startswith("Source: ") for line in lines)
+    assert f"{'third factor':<28}{made.locality.third}" in lines

@@ -90,6 +90,16 @@ class Config:
         for name in ("neurons", "classes_per_phase", "images_per_phase", "threads", "keep_every", "depths"):
             if getattr(self, name) < 1:
                 raise ForgettingError(f"{name} = {getattr(self, name)} must be at least 1")
+        for name in ("label_images", "test_images"):
+            if getattr(self, name) < 0:
+                raise ForgettingError(f"{name} = {getattr(self, name)} must be at least 1, or 0 for all")
+        if not self.theta_plus_mv >= 0:
+            raise ForgettingError(f"theta_plus_mv = {self.theta_plus_mv} must not be negative")
+        for name in ("p_switch", "dt_ms"):
+            if not getattr(self, name) > 0:
+                raise ForgettingError(f"{name} = {getattr(self, name)} must be positive")
+        if not self.variants:
+            raise ForgettingError(f"there are no variants to compare; give some of {', '.join(VARIANTS)}")
         for variant in self.variants:
             if variant not in VARIANTS:
                 raise ForgettingError(unknown(variant, "variant", "forgetting", VARIANTS))

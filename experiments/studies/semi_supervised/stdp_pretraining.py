@@ -136,7 +136,18 @@ class Config:
         ):
             if getattr(self, name) < 1:
                 raise SemiSupervisedError(f"{name} = {getattr(self, name)} must be at least 1")
-        if not self.learning_rates or min(self.learning_rates) <= 0:
+        for name in ("validation_images", "test_images"):
+            if getattr(self, name) < 0:
+                raise SemiSupervisedError(f"{name} = {getattr(self, name)} must be at least 1, or 0 for all")
+        for name in ("dt_ms", "tau_mem_ms", "tau_readout_ms", "slope"):
+            if not getattr(self, name) > 0:
+                raise SemiSupervisedError(f"{name} = {getattr(self, name)} must be positive")
+        for name in ("maps", "thresholds", "radius"):
+            if len(getattr(self, name)) != 2:
+                raise SemiSupervisedError(f"{name} = {getattr(self, name)} must be two numbers, one for each convolution")
+        if min(*self.maps, self.kernel) < 1:
+            raise SemiSupervisedError(f"maps = {self.maps} of kernels of side {self.kernel} must all be at least 1")
+        if not self.learning_rates or not all(rate > 0 for rate in self.learning_rates):
             raise SemiSupervisedError(f"learning_rates = {self.learning_rates} must be positive, at least one")
         if not all(n >= 1 for n in self.labels):
             raise SemiSupervisedError(f"labels = {self.labels} must be at least 1 of each class")

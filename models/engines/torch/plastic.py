@@ -241,4 +241,5 @@ def _compiled(expression: str):
 
 @lru_cache(maxsize=1)
 def _globals() -> dict:
-    return {"__builtins__": {}, **{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}
+    # the first comparison of two numbers has torch import itself, by the builtins of whoever compares
+    return {"__builtins__": {"__import__": __import__}, **{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}

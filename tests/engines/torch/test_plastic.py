@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from spiketwin.models.engines.torch.state import LearningState, NetworkState
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import Parameter
 from spiketwin.rules import rule
+from spiketwin.rules.protocols import pairs, weight_changes
 from spiketwin.rules.surrogate import fast_sigmoid
 
 DOUBLE = torch.float64
@@ -37,6 +40,17 @@ def test_every_form_is_equal_in_the_compiled_engine(options):
         assert trace.shape == compiled.states[name]["w"].shape
         assert np.ptp(trace, axis=0).max() > 0.1 and not np.array_equal(trace[-1, 0], trace[-1, 1])
         assert largest_difference(compiled, torched, name) < 1e-9
+
+
+def test_a_rule_that_compares_may_be_the_first_thing_that_torch_does():
+    """In a process of its own: torch imports itself at its first comparison, wherever that is, here in calcium's every_step."""
+    code = (
+        "from spiketwin.rules import rule; from spiketwin.rules.protocols import pairs, weight_changes; "
+        "print(weight_changes(rule('calcium'), [pairs(10, count=1)], dt_ms=1.0, engine='torch')[0])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert float(ran.stdout) == pytest.approx(weight_changes(rule("calcium"), [pairs(10, count=1)], dt_ms=1.0)[0], rel=1e-9)
 
 
 def test_populations_one_after_the_other_and_a_projection_without_synapses():

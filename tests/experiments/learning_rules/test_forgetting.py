@@ -169,6 +169,12 @@ def test_summary_picture():
         (dict(neurons=0), "neurons = 0 must be at least 1"),
         (dict(variants=("cascad",)), "unknown variant 'cascad'.*Did you mean 'cascade'"),
         (dict(images_per_phase=0), "images_per_phase = 0 must be at least 1"),
+        (dict(label_images=-1), "label_images = -1 must be at least 1, or 0 for all"),
+        (dict(test_images=-5), "test_images = -5 must be at least 1, or 0 for all"),
+        (dict(variants=()), "no variants to compare; give some of stdp"),
+        (dict(theta_plus_mv=float("nan")), "theta_plus_mv = nan must not be negative"),
+        (dict(p_switch=0.0), "p_switch = 0.0 must be positive"),
+        (dict(dt_ms=-1.0), "dt_ms = -1.0 must be positive"),
     ],
 )
 def test_mistakes_are_named(changed, message):

@@ -93,6 +93,16 @@ def test_methods_start_from_the_same_weights_and_see_the_same_test_spikes():
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="Did you mean 'decolle'"):
         teach("decole", SMALL, study.dataset(SMALL), 0, quiet=True)
+    with pytest.raises(ValueError, match="Did you mean 'decolle'"):  # at once, not after the methods before it
+        study.measure(replace(SMALL, methods=("bptt", "decole")), study.dataset(SMALL), 0, quiet=True)
+    for changed, message in (
+        (dict(training_samples=-5), "training_samples = -5 must be at least 1, or 0 for all"),
+        (dict(input_weight_scale=float("nan")), "input_weight_scale = nan must be positive"),
+        (dict(methods=()), "no methods to compare"),
+        (dict(memory_steps=(25, 0)), "memory_steps = .* must all be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(SMALL, **changed)
 
 
 def test_memory_needs_proc(monkeypatch, tmp_path):

@@ -67,7 +67,14 @@ def test_a_stopped_run_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"groups": 0}, "groups = 0 must be at least 1"),
+        ({"learners": 0}, "learners = 0 must be at least 1"),
+        ({"groups": 1}, "groups = 1 must be at least 2"),
+        ({"dt_ms": -1.0}, "dt_ms = -1.0 must be positive"),
+        ({"dt_ms": 3.0}, "500 ms a multiple of it"),
+        ({"background_hz": -1.0}, "background_hz = -1.0 must not be negative"),
+        ({"input_hz": float("nan")}, "input_hz = nan must not be negative"),
+        ({"background_hz": 5000.0}, "nor more than one spike in dt_ms = 1.0"),
+        ({"duration_ms": float("nan")}, "duration_ms = nan must be a multiple of 10000 ms"),
         ({"delay_ms": (3000.0, 1000.0)}, "must be the shortest and the longest delay"),
         ({"duration_ms": 15_000.0}, "duration_ms = 15000.0 must be a multiple of 10000 ms"),
     ],

@@ -21,4 +21,5 @@ def test_the_committed_result_covers_every_rule():
     assert result.metrics["rules"]["values"] == [len(RULES)]
     assert result.metrics["rules_equal"]["values"] == [len(RULES)]
     assert 0 < result.mean("largest_difference_torch") <= result.mean("largest_difference") < BOUND
+    assert result.mean("differing_spikes") == 0 and result.mean("fewest_weights_moved") > 10, "weights that rest are equal in all engines"
     assert result.config["duration_ms"] >= 60_000

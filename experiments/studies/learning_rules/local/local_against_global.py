@@ -82,6 +82,17 @@ class Config:
     memory_steps: tuple[int, ...] = (25, 100, 400, 1600)
     """Lengths of a trial, in steps, to measure the memory of a training step for."""
 
+    def __post_init__(self) -> None:
+        for name in ("training_samples", "test_samples"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1, or 0 for all")
+        if not 0 < self.input_weight_scale < np.inf:
+            raise ValueError(f"input_weight_scale = {self.input_weight_scale} must be positive and finite")
+        if not self.methods:
+            raise ValueError("there are no methods to compare; leave methods out for all of them")
+        if not all(steps >= 1 for steps in self.memory_steps):
+            raise ValueError(f"memory_steps = {self.memory_steps} must all be at least 1")
+
 
 def dataset(config: Config) -> Dataset:
     whole = load(config.data)
@@ -97,6 +108,8 @@ def measure(config: Config, data: Dataset, seed: int, folder: Path | None = None
     from spiketwin.experiments.studies.learning_rules.local.methods import method, teach
     from spiketwin.experiments.training import best_epoch
 
+    for name in config.methods:
+        method(name)  # a wrong name must not wait for its turn
     found: dict[str, float] = {}
     curves: dict[str, Any] = {"knows": {}, "validation_accuracy": {}, "learning_rate": {}}
     for name in config.methods:

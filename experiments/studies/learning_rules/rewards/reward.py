@@ -75,11 +75,17 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("learners", "groups", "group_inputs", "networks", "hidden", "epochs", "test_epochs", "keep_every"):
-            if getattr(self, name) < 1:
-                raise RewardError(f"{name} = {getattr(self, name)} must be at least 1")
+            least = 2 if name == "groups" else 1  # of one group alone none is the best
+            if getattr(self, name) < least:
+                raise RewardError(f"{name} = {getattr(self, name)} must be at least {least}")
+        if not (self.dt_ms > 0 and np.isclose(xor.PATTERN_MS / self.dt_ms, np.rint(xor.PATTERN_MS / self.dt_ms))):
+            raise RewardError(f"dt_ms = {self.dt_ms} must be positive, and {xor.PATTERN_MS:g} ms a multiple of it")
+        for name in ("background_hz", "input_hz"):
+            if not 0 <= getattr(self, name) * self.dt_ms <= 1e3:
+                raise RewardError(f"{name} = {getattr(self, name)} must not be negative, nor more than one spike in dt_ms = {self.dt_ms}")
         if not 0 <= self.delay_ms[0] < self.delay_ms[1]:
             raise RewardError(f"delay_ms = {self.delay_ms} must be the shortest and the longest delay, not negative; swap them?")
-        if self.blocks < 1 or not np.isclose(self.blocks * task.BLOCK_MS, self.duration_ms):
+        if not 0 < self.duration_ms < np.inf or self.blocks < 1 or not np.isclose(self.blocks * task.BLOCK_MS, self.duration_ms):
             raise RewardError(f"duration_ms = {self.duration_ms} must be a multiple of {task.BLOCK_MS:g} ms")
 
     @property
