@@ -10,10 +10,9 @@ from types import MappingProxyType
 
 from spiketwin.models.plasticity import PlasticityRule
 from spiketwin.models.spec import NeuronSpec, unknown
-from spiketwin.rules.plasticity import calcium, hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
+from spiketwin.rules.plasticity import calcium, diehl_cook, hebb, homeostasis, pair, reward, short_term, stochastic, structural, triplet
 from spiketwin.rules.plasticity.cascade import cascade
 from spiketwin.rules.plasticity.clopath import clopath
-from spiketwin.rules.plasticity.diehl_cook import diehl_cook
 from spiketwin.rules.plasticity.homeostasis import together
 from spiketwin.rules.plasticity.inhibitory import inhibitory
 from spiketwin.rules.plasticity.intrinsic import intrinsic
@@ -34,7 +33,10 @@ RULES: Mapping[str, PlasticityRule] = MappingProxyType(
             clopath,
             calcium.calcium,
             calcium.noisy,
-            diehl_cook,
+            diehl_cook.diehl_cook,
+            diehl_cook.power_law,
+            diehl_cook.exponential,
+            diehl_cook.symmetric,
             stochastic.traces,
             stochastic.window,
             stochastic.graded,
