@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from spiketwin.models.units import UNITS
+
 
 def _numpy_exp_dd(*points):
     """Divided difference of exp over the points, as the corner of the exponential of a bidiagonal matrix (Opitz 1964)."""
@@ -99,3 +101,11 @@ def clip_scalar(x, low, high):
 
 # what scalar (numba) code may call besides math functions and those of engines/vector_math.py; compiled by the engine
 scalar_functions = SimpleNamespace(clip=clip_scalar)
+
+
+@cache
+def torch_namespace() -> dict:
+    """The globals of a validated expression that is evaluated on tensors: functions, and units as factors to SI."""
+    units = {name: factor for name, (factor, _) in UNITS.items()}
+    # the first comparison of two numbers has torch import itself, by the builtins of whoever compares
+    return {"__builtins__": {"__import__": __import__}, **units, **torch_functions()}

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from spiketwin.models.discretisation.conditions import elementwise
-from spiketwin.models.discretisation.functions import torch_functions
+from spiketwin.models.discretisation.functions import torch_namespace
 from spiketwin.models.engines.base import delay_steps
 from spiketwin.models.engines.synapse_draws import drawn
 from spiketwin.models.engines.torch.population import RunningPopulation
@@ -31,7 +31,6 @@ from spiketwin.models.engines.torch.state import LearningState
 from spiketwin.models.network import Projection
 from spiketwin.models.plasticity import WEIGHT, PlasticityRule
 from spiketwin.models.spec import Statement
-from spiketwin.models.units import UNITS
 
 
 class PlasticProjection(WeightedProjection):
@@ -231,15 +230,9 @@ def executed(statements: Iterable[Statement], names: Mapping[str, object]) -> di
 
 
 def evaluated(expression: str, names: Mapping[str, object]):
-    return eval(_compiled(expression), _globals(), names)  # validated by PlasticityRule
+    return eval(_compiled(expression), torch_namespace(), names)  # validated by PlasticityRule
 
 
 @lru_cache(maxsize=512)
 def _compiled(expression: str):
     return compile(elementwise(expression), f"<{expression}>", "eval")
-
-
-@lru_cache(maxsize=1)
-def _globals() -> dict:
-    # the first comparison of two numbers has torch import itself, by the builtins of whoever compares
-    return {"__builtins__": {"__import__": __import__}, **{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}

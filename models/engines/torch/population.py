@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from spiketwin.models.discretisation import Step, derive, margin
 from spiketwin.models.discretisation.conditions import elementwise, written_out
-from spiketwin.models.discretisation.functions import torch_functions
+from spiketwin.models.discretisation.functions import torch_namespace
 from spiketwin.models.discretisation.program import without_gate
 from spiketwin.models.engines.torch.projections import Transmit
 from spiketwin.models.engines.torch.state import PopulationState
 from spiketwin.models.network import Population
 from spiketwin.models.spec import NeuronSpec, SpecError, _interval, unknown
 from spiketwin.models.spikes import timestep
-from spiketwin.models.units import BASE, DIMENSIONLESS, UNITS, dimension_of, unit
+from spiketwin.models.units import BASE, DIMENSIONLESS, dimension_of, unit
 
 MILLIVOLT = 1e-3
 
@@ -142,7 +142,7 @@ def _ruler(spec: NeuronSpec) -> str:
 
 
 def _evaluate(expression: str, spec: NeuronSpec, values: Mapping):
-    return eval(_compiled(expression, spec), _globals(), values)  # validated by NeuronSpec
+    return eval(_compiled(expression, spec), torch_namespace(), values)  # validated by NeuronSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -452,9 +452,3 @@ def _last_spike(spikes: Tensor, before: Tensor) -> Tensor:
     backward = (spikes != 0).flip(0)
     last = (len(spikes) - 1 - backward.to(torch.uint8).argmax(0)).to(before.dtype)
     return torch.where(backward.any(0), last, before)
-
-
-@lru_cache(maxsize=1)
-def _globals() -> dict:
-    # the first comparison of two numbers has torch import itself, by the builtins of whoever compares
-    return {"__builtins__": {"__import__": __import__}, **{name: factor for name, (factor, _) in UNITS.items()}, **torch_functions()}
